@@ -1,0 +1,260 @@
+"""The command line: run (the default), check, predict, evaluate. The only room that prints and exits.
+
+Results go to stdout, messages to stderr. NumPy is loaded only after the number of BLAS threads is decided.
+"""
+
+import argparse
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from distill import __version__, config, environment
+from distill.errors import ConfigError, DistillError, OutputError, Stopped
+
+if TYPE_CHECKING:
+    from distill.data.table import Table
+    from distill.model import Model
+
+log = logging.getLogger("distill")
+LOG_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+
+EPILOG = """\
+exit codes: 0 done, 1 run failed, 2 usage or configuration, 3 diverged, 4 bad model or data file,
+5 output not writable or locked, 130/143 stopped by a signal
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments.insert(0, "run")
+    args = _parser().parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        COMMANDS[args.command](args)
+        sys.stdout.flush()
+        return 0
+    except DistillError as error:
+        return _fail(error, error.exit_code)
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}; make the networks, the batch or the data smaller", 1)
+    except KeyboardInterrupt:
+        return _fail("stopped by Ctrl-C", 128 + signal.SIGINT)
+    except Stopped as error:
+        return _fail(error, error.exit_code)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _close_log()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="distill",
+        description="Knowledge distillation you can trust, in NumPy. Without a command: run.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"distill {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="train a teacher, distil a student, train the control (the default)")
+    _plan_options(run)
+    run.add_argument("--output", type=Path, metavar="FILE", help="write the results to this JSON file too")
+    run.add_argument("--json", action="store_true", help="print the results as JSON instead of the table")
+    loudness = run.add_mutually_exclusive_group()
+    loudness.add_argument("--verbose", action="store_true", help="one line per epoch")
+    loudness.add_argument("--quiet", action="store_true", help="print nothing but errors (and --json)")
+
+    check = commands.add_parser("check", help="validate a configuration and its data, and print the whole plan")
+    _plan_options(check)
+
+    for name, what in (
+        ("predict", "classes and probabilities of new rows"),
+        ("evaluate", "judge a model on labelled rows"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("--model", type=Path, required=True, metavar="FILE", help="a teacher.npz or student.npz")
+        command.add_argument("--data", required=True, metavar="PATH", help="a CSV or NPZ file, or IDX images")
+        if name == "predict":
+            command.add_argument("--output", type=Path, metavar="FILE", help="a CSV file (stdout when not given)")
+        else:
+            command.add_argument("--label", metavar="COLUMN", help="the label's column name or index in a CSV")
+            command.add_argument("--json", action="store_true", help="print the figures as JSON")
+    return parser
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    default = environment.variable("DISTILL_CONFIG", "config.yaml")
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=f"the plan (default: {default})")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as distillation.alpha=0.5"
+    )
+
+
+def _run(args: argparse.Namespace) -> None:
+    plan = config.load(args.config, args.set)
+    environment.limit_threads(config.widest_layer(plan))
+    from distill import pipeline, report, store
+
+    if args.output:
+        store.check_writable(args.output, [args.config])
+    _open_log(plan.logging, quiet=args.quiet)
+    log.info("run of %s", args.config)
+    with _progress(plan, args) as on_epoch:
+        results = pipeline.run(plan, on_epoch=on_epoch)
+    if args.output:
+        store.write_text(args.output, store.to_json(results))
+    if args.json:
+        print(store.to_json(results), end="")
+    elif not args.quiet:
+        print(report.run_text(results))
+
+
+def _check(args: argparse.Namespace) -> None:
+    plan = config.load(args.config, args.set)
+    environment.limit_threads(config.widest_layer(plan))
+    from distill import pipeline, report
+
+    print(report.plan_text(plan, pipeline.load_data(plan)))
+
+
+def _predict(args: argparse.Namespace) -> None:
+    model, table = _model_and_rows(args, label=None)
+    from distill import report, store
+
+    text = report.predictions_csv(model.classes, model.predict_proba(table.x))
+    if args.output is None:
+        print(text, end="")
+        return
+    store.check_writable(args.output, [args.model, Path(args.data)])
+    store.write_text(args.output, text)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    label = int(args.label) if args.label and args.label.lstrip("-").isdigit() else args.label
+    model, table = _model_and_rows(args, label)
+    from distill import data, metrics, report, store
+    from distill.errors import DataError
+
+    if table.y is None:
+        raise DataError(f"{args.data}: has no labels to judge by; add them, or name their column with --label")
+    labels, logits = data.class_numbers(table, model.classes), model.logits(table.x)
+    figures = {
+        "rows": len(labels),
+        "accuracy": metrics.accuracy(logits, labels),
+        "ce": metrics.cross_entropy(logits, labels),
+        "parameters": model.n_parameters,
+    }
+    print(store.to_json(figures) if args.json else report.evaluation_text(figures), end="" if args.json else "\n")
+
+
+def _model_and_rows(args: argparse.Namespace, label: int | str | None) -> "tuple[Model, Table]":
+    environment.limit_threads(_widest_layer(args.model))
+    from distill import data
+    from distill.model import load_model
+
+    model = load_model(args.model)
+    return model, data.read_new(args.data, model.n_features, model.names, model.label if label is None else label)
+
+
+def _widest_layer(path: Path) -> int:
+    """Of a model file, without NumPy; 0 where it cannot be told, for the loading to complain about."""
+    import json
+    import zipfile
+
+    with suppress(Exception), zipfile.ZipFile(path) as archive:
+        return max(int(size) for size in json.loads(archive.read("model.json"))["sizes"][1:])
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "run": _run,
+    "check": _check,
+    "predict": _predict,
+    "evaluate": _evaluate,
+}
+
+
+class _progress:  # noqa: N801  a context manager used as a word
+    """What a person sees while networks train: a line an epoch, a bar where tqdm is installed, or nothing."""
+
+    def __init__(self, plan: config.Config, args: argparse.Namespace) -> None:
+        self.epochs = sum(one.epochs for one in plan.teachers.values()) + 2 * plan.student.epochs
+        self.verbose = args.verbose
+        self.bar: Any = None
+        if not args.verbose and not args.quiet and sys.stderr.isatty():
+            with suppress(ImportError):
+                from tqdm import tqdm
+
+                self.bar = tqdm(total=self.epochs, unit="epoch", leave=False, file=sys.stderr)
+
+    def __enter__(self) -> Callable[[str, dict[str, Any]], None]:
+        return self.hear
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def hear(self, name: str, epoch: dict[str, Any]) -> None:
+        if self.bar is not None:
+            self.bar.set_description(name, refresh=False)
+            self.bar.update()
+        elif self.verbose:
+            figures = "  ".join(f"{key} {value:.4f}" for key, value in epoch.items() if key != "epoch")
+            print(f"{name:<8} epoch {epoch['epoch']:>4}  {figures}", file=sys.stderr)
+
+
+def _open_log(plan: config.Logging, *, quiet: bool) -> None:
+    from logging.handlers import RotatingFileHandler
+
+    log.setLevel(plan.level)
+    log.propagate = False
+    console = logging.StreamHandler(sys.stderr)
+    console.setLevel(logging.ERROR if quiet else logging.NOTSET)
+    console.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(console)
+    if plan.file is not None:
+        path = Path(plan.file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = RotatingFileHandler(path, maxBytes=1_000_000, backupCount=3, encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"{path}: the log cannot be written: {error.strerror}; set logging.file elsewhere"
+            ) from None
+        file.setFormatter(logging.Formatter(LOG_FORMAT))
+        log.addHandler(file)
+
+
+def _close_log() -> None:
+    for handler in log.handlers[:]:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _stop(signal_number: int, _: object) -> NoReturn:
+    raise Stopped(signal_number)
+
+
+def _fail(error: object, code: int) -> int:
+    """Tell the user, and the log file where there is one; a configuration's faults stand a line each."""
+    text = str(error)
+    for handler in log.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), None))
+    with suppress(OSError, ValueError):
+        print(text if isinstance(error, ConfigError) else f"error: {text}", file=sys.stderr)
+    return code

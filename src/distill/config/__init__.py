@@ -1,0 +1,128 @@
+"""YAML <-> the plan: the only room that knows a default. Every fault is found, named and placed at once.
+
+Read in this order: `strict_yaml` (text -> nodes with places), `rules` (what a value may be), `plan` (every key and its
+default), `reader` (nodes -> plan).
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distill.config.plan import Config, DataPlan, Distillation, Logging, Output, Student, Term, Training, widest_layer
+from distill.config.reader import Reader
+from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse
+from distill.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "DataPlan",
+    "Distillation",
+    "Logging",
+    "Output",
+    "Student",
+    "Term",
+    "Training",
+    "as_dict",
+    "dump",
+    "load",
+    "widest_layer",
+]
+
+
+def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration from a YAML file or a mapping, with `SECTION.KEY=VALUE` overrides applied on top.
+
+    Raises ConfigError with every fault found. A file also names its run folder, `runs/<file's stem>`; a mapping has
+    none unless `output.folder` gives one.
+    """
+    faults: list[str] = []
+    if isinstance(source, Mapping):
+        tree: Node | None = from_python(source, "config", faults)
+    else:
+        tree = _read_file(Path(source), faults)
+    if tree is not None:
+        tree = _override(tree, overrides, faults)
+        reader = Reader(tree, faults)
+        folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
+        config = reader.config(folder)
+    if faults:
+        raise ConfigError(sorted(faults, key=_in_file_order))
+    return config
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The plan as plain values in the long spelling; `load` of it gives an equal Config."""
+    plain: dict[str, Any] = _plain(asdict(config))
+    plain["student"]["terms"] = [
+        {"loss": term.loss, "weight": term.weight}
+        | ({"teacher": term.teacher} if term.teacher else {})
+        | dict(term.options)
+        for term in config.student.terms
+    ]
+    return plain
+
+
+def dump(config: Config) -> str:
+    """The plan as YAML, short lists on one line."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def short_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+        short = not any(isinstance(item, dict) for item in items)
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
+
+    Dumper.add_representer(list, short_list)
+    return yaml.dump(as_dict(config), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+
+
+def _in_file_order(fault: str) -> tuple[int, int]:
+    place = re.search(r":(\d+):(\d+): ", fault)
+    return (int(place[1]), int(place[2])) if place else (0, 0)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _read_file(path: Path, faults: list[str]) -> Node | None:
+    name = str(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)  # one byte more than may be read, so that a longer file is seen as such
+    except OSError as error:
+        faults.append(f"{name}: cannot be read: {error.strerror or error}; give the path of a YAML file with --config")
+        return None
+    before = len(faults)
+    tree = parse(text, name, faults)
+    if tree is None and len(faults) == before:
+        faults.append(f"{name}: the file is empty; write at least one section, such as 'distillation: {{}}'")
+    return tree
+
+
+def _override(tree: Node, overrides: Iterable[str], faults: list[str]) -> Node:
+    """The tree with each `KEY.PATH=VALUE` put in its place, read by the same parser."""
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        where = f"--set {text}"
+        names = path.strip().split(".")
+        if not equals or not all(names):
+            faults.append(f"{where}: not an override; write --set SECTION.KEY=VALUE")
+            continue
+        before = len(faults)
+        node = parse(value, where, faults, one_place=True)
+        if len(faults) == before:
+            tree = _put(tree, names, node or Node(None, where), where)
+    return tree
+
+
+def _put(tree: Node, names: list[str], node: Node, where: str) -> Node:
+    entries = dict(tree.value) if isinstance(tree.value, dict) else {}
+    inner = entries[names[0]].node if names[0] in entries else Node({}, where)
+    entries[names[0]] = Entry(where, _put(inner, names[1:], node, where) if names[1:] else node)
+    return Node(entries, tree.where)

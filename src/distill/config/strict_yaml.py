@@ -1,0 +1,186 @@
+"""YAML text -> a tree of nodes that know their place. Hostile YAML is refused on the event stream, before it grows.
+
+PyYAML's own loader reads `1e-3` as a text, `no` as false, `017` as 15 and `1:30` as 90, lets a second key silently
+replace the first, and expands aliases without bound. Here a plain scalar is null, true, false or a decimal number
+where it plainly is one, and otherwise the text as written.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from distill.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 20_000
+MAX_DEPTH = 32
+
+INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
+NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+WORDS: dict[str, bool | float | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+}
+
+
+class Refused:
+    """Stands where a node was refused, so that one mistake gives one message."""
+
+
+REFUSED = Refused()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value and where it stands. `value` is a scalar, a list of nodes, a dict of entries, or REFUSED."""
+
+    value: Any
+    where: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A mapping's item: the place of its key, and its value."""
+
+    where: str
+    node: Node
+
+
+def parse(text: str | bytes, name: str, faults: list[str], *, one_place: bool = False) -> Node | None:
+    """Read one YAML document. None when it is empty or cannot be read further; every fault is appended to `faults`.
+
+    `name` is the file's name; places read `name:LINE:COLUMN`, or only `name` with `one_place` (for `--set`).
+    """
+    if len(text) > MAX_BYTES:
+        faults.append(f"{name}: the file has {len(text):,} bytes; at most {MAX_BYTES:,} are read")
+        return None
+    try:
+        decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return _Reader(decoded, name, faults, one_place).document()
+    except UnicodeError as error:
+        faults.append(_not_utf8(error, name))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and not one_place else name
+        faults.append(f"{place}: this is not YAML: {error.problem or error.context}; check quotes, colons and indent")
+    except yaml.reader.ReaderError as error:
+        faults.append(f"{name}: character {error.position + 1} ({error.character!r}) is not allowed in YAML; remove it")
+    except _HaltError as halt:
+        faults.append(str(halt))
+    return None
+
+
+def _not_utf8(error: UnicodeError, name: str) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return f"{name}: the text is not valid Unicode; save it as UTF-8"
+    before, byte = error.object[: error.start], error.object[error.start]
+    line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+    return f"{name}:{line}:{column}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
+
+
+class _HaltError(Exception):
+    """Reading on would be pointless or costly."""
+
+
+class _Reader:
+    def __init__(self, text: str, name: str, faults: list[str], one_place: bool) -> None:
+        self.events: Iterator[Any] = iter(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        self.name, self.faults, self.one_place = name, faults, one_place
+        self.nodes = 0
+
+    def document(self) -> Node | None:
+        next(self.events)  # the stream's start
+        if isinstance(next(self.events), yaml.StreamEndEvent):
+            return None
+        node = self.node(next(self.events), 1)
+        next(self.events)  # the document's end
+        event = next(self.events)
+        if not isinstance(event, yaml.StreamEndEvent):
+            raise _HaltError(f"{self.where(event)}: a second document begins; keep one document per file")
+        return node
+
+    def where(self, event: Any) -> str:
+        mark = event.start_mark
+        return self.name if self.one_place else f"{self.name}:{mark.line + 1}:{mark.column + 1}"
+
+    def node(self, event: Any, depth: int) -> Node:
+        where = self.where(event)
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _HaltError(f"{where}: more than {MAX_NODES:,} values; a configuration needs far fewer")
+        if depth > MAX_DEPTH:
+            raise _HaltError(f"{where}: nested more than {MAX_DEPTH} levels deep; a configuration needs far fewer")
+        if isinstance(event, yaml.AliasEvent):
+            return self.refuse(where, f"alias *{event.anchor} is refused; write the value out")
+        if event.anchor is not None:
+            self.faults.append(f"{where}: anchor &{event.anchor} is refused; write the value out where it is needed")
+        if event.tag is not None:
+            self.faults.append(f"{where}: tag {event.tag} is refused; write the plain value")
+        if isinstance(event, yaml.ScalarEvent):
+            value: Any = scalar(event.value) if event.implicit[0] else event.value
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self.sequence(depth)
+        else:
+            value = self.mapping(depth)
+        return Node(REFUSED if event.tag is not None else value, where)
+
+    def refuse(self, where: str, why: str) -> Node:
+        self.faults.append(f"{where}: {why}")
+        return Node(REFUSED, where)
+
+    def sequence(self, depth: int) -> list[Node]:
+        items = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self.node(event, depth + 1))
+        return items
+
+    def mapping(self, depth: int) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self.node(event, depth + 1)
+            value = self.node(next(self.events), depth + 1)
+            plain = isinstance(event, yaml.ScalarEvent)
+            if plain and event.implicit[0] and event.value == "<<":
+                self.refuse(key.where, "merge key << is refused; write the keys out")
+            elif not plain or not event.value:
+                if key.value is not REFUSED:
+                    self.refuse(key.where, "a key must be a word")
+            elif event.value in entries:
+                first = entries[event.value].where
+                self.refuse(key.where, f"duplicate key {event.value!r}, first given at {first}; keep one of the two")
+            else:
+                entries[event.value] = Entry(key.where, value)
+        return entries
+
+
+def scalar(text: str) -> bool | int | float | str | None:
+    """What a plain (unquoted) scalar means: null, a bool, a decimal number, else the text itself."""
+    if text in WORDS:
+        return WORDS[text]
+    if INTEGER.fullmatch(text):
+        return int(text)
+    if NUMBER.fullmatch(text):
+        return float(text)
+    return text
+
+
+def from_python(value: object, where: str, faults: list[str], depth: int = 1) -> Node:
+    """The same tree from plain Python values, so that one set of checks serves YAML and Python alike."""
+    if depth > MAX_DEPTH:
+        raise ConfigError([f"{where}: nested more than {MAX_DEPTH} levels deep; a configuration needs far fewer"])
+    if isinstance(value, Mapping):
+        entries = {str(key): Entry(where, from_python(item, where, faults, depth + 1)) for key, item in value.items()}
+        return Node(entries, where)
+    if isinstance(value, (list, tuple)):
+        return Node([from_python(item, where, faults, depth + 1) for item in value], where)
+    if value is None or type(value) in (bool, int, float, str):
+        return Node(value, where)
+    faults.append(f"{where}: a {type(value).__name__} is no configuration value; use plain Python values")
+    return Node(REFUSED, where)

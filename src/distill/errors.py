@@ -1,0 +1,50 @@
+"""Every way a run can end badly, each with its exit code. Only `cli` turns them into text and an exit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class DistillError(Exception):
+    """The run failed for a reason the user can act on."""
+
+    exit_code = 1
+
+
+class ConfigError(DistillError):
+    """The command line or the configuration is wrong; `faults` holds one message each, all found at once."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class DivergedError(DistillError):
+    """A loss became NaN or infinite. `name` says whose; `model` is what it was after its last good epoch, or None."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, name: str, model: Any = None) -> None:
+        super().__init__(message)
+        self.name, self.model = name, model
+
+
+class DataError(DistillError):
+    """A data or model file cannot be used."""
+
+    exit_code = 4
+
+
+class OutputError(DistillError):
+    """An output cannot be written, or another run holds its folder."""
+
+    exit_code = 5
+
+
+class Stopped(BaseException):
+    """A signal asked the program to stop; like KeyboardInterrupt it passes every `except Exception`."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by signal {signal_number}")
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,112 @@
+"""A finished network with all it needs to answer about raw rows: scaling, classes, feature names. One .npz file."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from distill.data import Data, Scaling
+from distill.errors import DataError
+from distill.nn import mlp
+from distill.nn.ops import log_softmax
+from distill.nn.vector import Array, Vector
+from distill.store import read_header, read_npz, write_model
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained classifier. Its weights cannot be written to."""
+
+    weights: Vector
+    sizes: tuple[int, ...]  # units of every layer, features and classes included
+    scaling: Scaling
+    classes: tuple[Any, ...]  # the M labels, in the order of the logits
+    names: tuple[str, ...] | None = None  # of the features
+    label: int | str | None = None  # the label's column in the CSV it was trained on
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases together."""
+        return int(self.weights.flat.size)
+
+    @property
+    def n_features(self) -> int:
+        """Features per row."""
+        return self.sizes[0]
+
+    def logits(self, x: ArrayLike) -> Array:  # (N,D) -> (N,M)
+        """Logits (N,M), float32, of raw rows x (N,D): unscaled, as in the training file, NaN where a value is missing.
+
+        Raises DataError for another number of features, for what is no number, and for infinities.
+        """
+        rows = np.asarray(x)
+        if rows.dtype.kind not in "fiub" or rows.ndim != 2 or rows.shape[1] != self.n_features:
+            raise DataError(
+                f"rows of {rows.dtype} {rows.shape}; the model takes numbers of shape (rows, {self.n_features})"
+            )
+        scaled = self.scaling.apply(rows)
+        if not np.isfinite(scaled).all():
+            row, column = (int(i) for i in np.argwhere(~np.isfinite(scaled))[0])
+            raise DataError(f"x[{row}, {column}] is {rows[row, column]}, which is infinite or too large; replace it")
+        return mlp.logits(self.weights, scaled)
+
+    def predict_proba(self, x: ArrayLike) -> Array:  # (N,D) -> (N,M)
+        """Probabilities (N,M), float64, one column a class in the order of `classes`; rows sum to 1."""
+        probabilities: Array = np.exp(log_softmax(self.logits(x).astype(np.float64)))
+        return probabilities
+
+    def predict(self, x: ArrayLike) -> Array:  # (N,D) -> (N,)
+        """The most probable class of each row (N,), as its label."""
+        predicted: Array = np.array(self.classes)[self.logits(x).argmax(axis=1)]
+        return predicted
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights, in hexadecimal: what changes when any bit of them does."""
+        return hashlib.sha256(self.weights.flat.tobytes()).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one .npz file, whole or not at all. Raises OutputError."""
+        header = {
+            "format": FORMAT,
+            "sizes": self.sizes,
+            "activation": "relu",
+            "classes": self.classes,
+            "names": self.names,
+            "label": self.label,
+            "scale": self.scaling.kind,
+        }
+        scaling = {"offset": self.scaling.offset, "factor": self.scaling.factor, "fill": self.scaling.fill}
+        write_model(Path(path), header, {"weights": self.weights.flat} | scaling)
+
+
+def from_training(weights: Vector, sizes: Sequence[int], data: Data) -> Model:
+    """A model with a frozen copy of the weights that training left, and the data's scaling and classes."""
+    return Model(weights.frozen(), tuple(sizes), data.scaling, data.classes, data.names, data.label)
+
+
+def load_model(path: str | Path) -> Model:
+    """Read a model that `save` wrote. Raises DataError where the file is missing, torn or not such a model."""
+    path = Path(path)
+    header = read_header(path)
+    if header.get("format") != FORMAT:
+        raise DataError(f"{path}: model format {header.get('format')!r}; this version reads format {FORMAT}")
+    arrays = read_npz(path)
+    try:
+        sizes = tuple(header["sizes"])
+        classes, names = tuple(header["classes"]), header["names"]
+        weights = Vector(mlp.shapes(sizes), flat=arrays["weights"]).frozen()
+        scaling = Scaling(header["scale"], arrays["offset"], arrays["factor"], arrays["fill"])
+        fits = all(array.shape == sizes[:1] for array in (scaling.offset, scaling.factor, scaling.fill))
+        if weights.flat.dtype != np.float32 or not fits or len(classes) != sizes[-1]:
+            raise ValueError("its parts do not fit together")
+        if not np.isfinite(weights.flat).all():
+            raise ValueError("its weights are not finite")
+        return Model(weights, sizes, scaling, classes, tuple(names) if names else None, header["label"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a whole model file of distill: {error}; train it again") from None

@@ -1,0 +1,105 @@
+"""Results -> something a person would rather look at: the table of a run, and the plan that `check` prints."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distill.config import Config, dump
+from distill.data import Data
+from distill.evidence import control_terms
+from distill.nn import mlp
+from distill.nn.vector import Array, Vector
+from distill.objective import formula
+from distill.results import describe
+
+MODELS = ("teacher", "student", "control")
+
+
+def run_text(results: Mapping[str, Any]) -> str:
+    """What one run found, for the console."""
+    splits = ["val"] + (["test"] if "test" in results["data"]["rows"] else [])
+    header = ["", *(f"{split} {what}" for split in splits for what in ("accuracy", "cross-entropy", "agreement"))]
+    table = [[*header, "parameters", "seconds"]]
+    for name in MODELS:
+        row = [name]
+        for split in splits:
+            row += [f"{results[f'{name}_{split}_{key}']:.4f}" for key in ("accuracy", "ce")]
+            row.append(f"{_agreement(results, name, split):.4f}")
+        params = results["teacher_params" if name == "teacher" else "student_params"]
+        table.append([*row, f"{params:,}", f"{results['timings'][name]['seconds']:.2f}"])
+    ratio = f"{results['compression_ratio']:.2f}"
+    return "\n".join(
+        [
+            _rows_text(results["data"]),
+            "",
+            *_aligned(table),
+            "",
+            f"compression: the teacher has {ratio} times the student's parameters",
+            f"student:     {results['objective']}",
+            f"control:     {results['control_objective']}, with the same initial weights and batches",
+            f"student - control: {_gain_text(results)}",
+            f"total:       {results['timings']['total_seconds']:.2f} s",
+        ]
+    )
+
+
+def plan_text(plan: Config, data: Data) -> str:
+    """The whole plan of a run and what it comes to, for `check`."""
+    (name, teacher), *_ = plan.teachers.items()
+    params = [
+        Vector(mlp.shapes((data.features, *n.hidden, len(data.classes)))).flat.size for n in (teacher, plan.student)
+    ]
+    layers = [" - ".join(map(str, (data.features, *n.hidden, len(data.classes)))) for n in (teacher, plan.student)]
+    return "\n".join(
+        [
+            dump(plan),
+            _rows_text(describe(data)),
+            f"teacher:     {layers[0]}, {params[0]:,} parameters" + ("" if name == "teacher" else f" ({name})"),
+            f"student:     {layers[1]}, {params[1]:,} parameters",
+            f"compression: {params[0] / params[1]:.5f}",
+            f"objective:   {formula(plan.student.terms)}",
+            f"control:     {formula(control_terms(plan.student.terms))}",
+            "The plan is sound; nothing was trained and nothing written.",
+        ]
+    )
+
+
+def evaluation_text(figures: Mapping[str, Any]) -> str:
+    """What `evaluate` found, for the console."""
+    lines = [[name, f"{value:.4f}" if isinstance(value, float) else f"{value:,}"] for name, value in figures.items()]
+    return "\n".join(_aligned(lines))
+
+
+def _rows_text(data: Mapping[str, Any]) -> str:
+    rows = ", ".join(f"{count:,} {name}" for name, count in data["rows"].items())
+    return f"data:        {data['source']}: {rows} rows, {data['features']} features, {len(data['classes'])} classes"
+
+
+def _agreement(results: Mapping[str, Any], name: str, split: str) -> float:
+    prefix = "" if split == "val" else f"{split}_"
+    keys = {"student": "agreement", "control": "control_agreement"}
+    return float(results[prefix + keys[name]]) if name in keys else 1.0
+
+
+def _gain_text(results: Mapping[str, Any]) -> str:
+    split = "test" if "test" in results["data"]["rows"] else "val"
+    rows = results["data"]["rows"]["test" if split == "test" else "validation"]
+    gain = results[f"student_{split}_accuracy"] - results[f"control_{split}_accuracy"]
+    name = "test" if split == "test" else "validation"
+    return f"{100 * gain:+.2f} points of accuracy ({round(gain * rows):+d} of {rows:,} {name} rows; one seed, no proof)"
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]
+
+
+def predictions_csv(classes: Sequence[Any], probabilities: Array) -> str:
+    """One line a row: the most probable class, then every class's probability."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["class", *(f"p_{name}" for name in classes)])
+    for row, best in zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), strict=True):
+        writer.writerow([classes[best], *(f"{p:.9g}" for p in row)])
+    return buffer.getvalue()
