@@ -2,11 +2,13 @@
 
 The house, floor by floor; a room imports only from floors below its own (tests/test_floors.py holds it to that):
 
-    6  cli                                  the command line; the only room that prints and exits
-    5  pipeline                             the story of a run
-    4  teacher  student  record  report     obtain and listen . learn . what stays on disk . what is printed
-    3  train  results  evidence             the one training loop . what was found . the control
-    2  data  model  objective  metrics      rows . a finished network . the list of terms . what is measured
+    8  cli                             the command line; the only room that prints and exits
+    7  pipeline                        the story of a run
+    6  record  report                  what stays on disk . what is printed
+    5  teacher  student  results       obtain and listen . learn . what was found
+    4  train  evidence                 the one training loop . the control
+    3  model                           a finished network, one file
+    2  data  objective  metrics        rows . the list of terms . what is measured
     1  streams  store  nn.ops  nn.losses  nn.optim  nn.mlp
     0  errors  environment  config  nn.vector
 

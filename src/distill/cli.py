@@ -14,10 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from distill import __version__, config, environment
+from distill import __version__, environment
 from distill.errors import ConfigError, DistillError, OutputError, Stopped
 
 if TYPE_CHECKING:
+    from distill.config import Config, Logging
     from distill.data.table import Table
     from distill.model import Model
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "run")
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         COMMANDS[args.command](args)
@@ -60,15 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _close_log()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command line may hold."""
+    top = argparse.ArgumentParser(
         prog="distill",
         description="Knowledge distillation you can trust, in NumPy. Without a command: run.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"distill {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    top.add_argument("--version", action="version", version=f"distill {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="train a teacher, distil a student, train the control (the default)")
     _plan_options(run)
@@ -93,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         else:
             command.add_argument("--label", metavar="COLUMN", help="the label's column name or index in a CSV")
             command.add_argument("--json", action="store_true", help="print the figures as JSON")
-    return parser
+    return top
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
@@ -104,9 +106,17 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run(args: argparse.Namespace) -> None:
+def _plan(args: argparse.Namespace) -> "Config":
+    """The configuration, and with it the decision on threads, before anything loads NumPy."""
+    from distill import config
+
     plan = config.load(args.config, args.set)
     environment.limit_threads(config.widest_layer(plan))
+    return plan
+
+
+def _run(args: argparse.Namespace) -> None:
+    plan = _plan(args)
     from distill import pipeline, report, store
 
     if args.output:
@@ -124,8 +134,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    plan = config.load(args.config, args.set)
-    environment.limit_threads(config.widest_layer(plan))
+    plan = _plan(args)
     from distill import pipeline, report
 
     print(report.plan_text(plan, pipeline.load_data(plan)))
@@ -191,7 +200,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
 class _progress:  # noqa: N801  a context manager used as a word
     """What a person sees while networks train: a line an epoch, a bar where tqdm is installed, or nothing."""
 
-    def __init__(self, plan: config.Config, args: argparse.Namespace) -> None:
+    def __init__(self, plan: "Config", args: argparse.Namespace) -> None:
         self.epochs = sum(one.epochs for one in plan.teachers.values()) + 2 * plan.student.epochs
         self.verbose = args.verbose
         self.bar: Any = None
@@ -217,7 +226,7 @@ class _progress:  # noqa: N801  a context manager used as a word
             print(f"{name:<8} epoch {epoch['epoch']:>4}  {figures}", file=sys.stderr)
 
 
-def _open_log(plan: config.Logging, *, quiet: bool) -> None:
+def _open_log(plan: "Logging", *, quiet: bool) -> None:
     from logging.handlers import RotatingFileHandler
 
     log.setLevel(plan.level)

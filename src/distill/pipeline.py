@@ -61,14 +61,7 @@ def load_data(plan: Config) -> Data:
     """The rows of a plan, and a word about them in the log."""
     short = plan.distillation
     data = rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed)
-    log.info(
-        "data: %s, %s rows, %d features, %d classes, scale %s",
-        data.source,
-        " + ".join(f"{len(part)} {name}" for name, part in {"training": data.train, **data.judged}.items()),
-        data.features,
-        len(data.classes),
-        data.scaling.kind,
-    )
+    log.info("data: %s, %d rows to train on, scale %s", data.source, len(data.train), data.scaling.kind)
     if data.missing:
         log.warning("data: %d empty fields count as their feature's mean over the training rows", data.missing)
     return data

@@ -14,20 +14,22 @@ from distill.objective import formula
 from distill.results import describe
 
 MODELS = ("teacher", "student", "control")
+SPLITS = {"val": "validation", "test": "test"}  # in the keys of the results -> in words
 
 
 def run_text(results: Mapping[str, Any]) -> str:
     """What one run found, for the console."""
-    splits = ["val"] + (["test"] if "test" in results["data"]["rows"] else [])
-    header = ["", *(f"{split} {what}" for split in splits for what in ("accuracy", "cross-entropy", "agreement"))]
-    table = [[*header, "parameters", "seconds"]]
-    for name in MODELS:
-        row = [name]
-        for split in splits:
-            row += [f"{results[f'{name}_{split}_{key}']:.4f}" for key in ("accuracy", "ce")]
-            row.append(f"{_agreement(results, name, split):.4f}")
-        params = results["teacher_params" if name == "teacher" else "student_params"]
-        table.append([*row, f"{params:,}", f"{results['timings'][name]['seconds']:.2f}"])
+    table = [["", *MODELS]]
+    for split, name in SPLITS.items():
+        if name in results["data"]["rows"]:
+            table.append([f"{name} accuracy", *(f"{results[f'{model}_{split}_accuracy']:.4f}" for model in MODELS)])
+            table.append([f"{name} cross-entropy", *(f"{results[f'{model}_{split}_ce']:.4f}" for model in MODELS)])
+            prefix = "" if split == "val" else f"{split}_"
+            shares = [f"{results[f'{prefix}{key}']:.4f}" for key in ("agreement", "control_agreement")]
+            table.append([f"{name} agreement with the teacher", "-", *shares])
+    params = [results["teacher_params"], *[results["student_params"]] * 2]
+    table.append(["parameters", *(f"{count:,}" for count in params)])
+    table.append(["training seconds", *(f"{results['timings'][model]['seconds']:.2f}" for model in MODELS)])
     ratio = f"{results['compression_ratio']:.2f}"
     return "\n".join(
         [
@@ -76,17 +78,10 @@ def _rows_text(data: Mapping[str, Any]) -> str:
     return f"data:        {data['source']}: {rows} rows, {data['features']} features, {len(data['classes'])} classes"
 
 
-def _agreement(results: Mapping[str, Any], name: str, split: str) -> float:
-    prefix = "" if split == "val" else f"{split}_"
-    keys = {"student": "agreement", "control": "control_agreement"}
-    return float(results[prefix + keys[name]]) if name in keys else 1.0
-
-
 def _gain_text(results: Mapping[str, Any]) -> str:
-    split = "test" if "test" in results["data"]["rows"] else "val"
-    rows = results["data"]["rows"]["test" if split == "test" else "validation"]
+    split, name = [(split, name) for split, name in SPLITS.items() if name in results["data"]["rows"]][-1]
+    rows = results["data"]["rows"][name]
     gain = results[f"student_{split}_accuracy"] - results[f"control_{split}_accuracy"]
-    name = "test" if split == "test" else "validation"
     return f"{100 * gain:+.2f} points of accuracy ({round(gain * rows):+d} of {rows:,} {name} rows; one seed, no proof)"
 
 

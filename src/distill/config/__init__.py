@@ -12,7 +12,7 @@ from typing import Any
 
 from distill.config.plan import Config, DataPlan, Distillation, Logging, Output, Student, Term, Training, widest_layer
 from distill.config.reader import Reader
-from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse
+from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse, scalar
 from distill.errors import ConfigError
 
 __all__ = [
@@ -65,7 +65,7 @@ def as_dict(config: Config) -> dict[str, Any]:
 
 
 def dump(config: Config) -> str:
-    """The plan as YAML, short lists on one line."""
+    """The plan as YAML that `load` reads back as an equal Config, short lists on one line."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -75,7 +75,12 @@ def dump(config: Config) -> str:
         short = not any(isinstance(item, dict) for item in items)
         return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
 
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+        quoted = "'" if scalar(value) != value else None  # 1e3 is a text to PyYAML, but a number to our reader
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=quoted)
+
     Dumper.add_representer(list, short_list)
+    Dumper.add_representer(str, text)
     return yaml.dump(as_dict(config), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
 
 

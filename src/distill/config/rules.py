@@ -43,7 +43,8 @@ def number(low: float, high: float, *, above: bool = False, below: bool = False)
             return False
         return bool((low < value if above else low <= value) and (value < high if below else value <= high))
 
-    says = f"a number {'above' if above else 'from'} {low:g} {'and below' if below else 'to'} {high:g}"
+    end = f"below {high:g}" if below else f"at most {high:g}" if above else f"to {high:g}"
+    says = f"a number {'above' if above else 'from'} {low:g}{' and' if above or below else ''} {end}"
     return Rule(says, accepts, float)
 
 

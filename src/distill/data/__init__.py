@@ -132,12 +132,13 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
     assert table.y is not None
     labels, inverse = np.unique(table.y, return_inverse=True)
     number = {str(name): i for i, name in enumerate(classes)}
-    for i, label in enumerate(labels.tolist()):
-        if str(label) not in number:
-            place = table.place(int(np.flatnonzero(inverse == i)[0]), None)
-            known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
-            raise DataError(f"{place}: the class {label!r} does not occur among the training rows; known are {known}")
-    return np.array([number[str(label)] for label in labels.tolist()], np.int64)[inverse]
+    found = np.array([number.get(str(label), -1) for label in labels.tolist()], np.int64)[inverse]
+    if (found < 0).any():
+        row = int(np.flatnonzero(found < 0)[0])
+        known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
+        what = f"the class {labels[inverse[row]].item()!r} does not occur among the training rows"
+        raise DataError(f"{table.place(row, None)}: {what}; known are {known}")
+    return found
 
 
 def _read(name: str, plan: DataPlan) -> Source:

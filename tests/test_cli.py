@@ -1,0 +1,450 @@
+"""The command line as a user runs it: what goes where, exit codes, and that nothing is lost on the way."""
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distill
+from conftest import blobs
+from distill import cli, data, teacher
+from distill.data import csvfile
+
+SMALL_YAML = "distillation: {max_samples: 200, teacher_hidden: 16, teacher_epochs: 3, student_epochs: 2}\n"
+EXPLODING = "student: {optimizer: sgd, learning_rate: 1, weight_decay: 50, epochs: 50}\n"
+RUN_FILES = ["config.yaml", "control.npz", "metrics.jsonl", "results.json", "student.npz", "teacher.npz"]
+
+
+@pytest.fixture
+def folder(in_tmp: Path) -> Path:
+    (in_tmp / "small.yaml").write_text(SMALL_YAML)
+    return in_tmp
+
+
+def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "distill", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(one.name for one in path.iterdir())
+
+
+def without_timings(path: Path) -> Any:
+    results = json.loads(path.read_text())
+    del results["timings"]
+    return results
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_as_a_user_types_it(folder: Path) -> None:
+    done = program("--config", "small.yaml", "--output", "deep/er/results.json")
+    assert done.returncode == 0
+    assert names(folder) == ["deep", "logs", "runs", "small.yaml"]
+    assert names(folder / "runs") == ["small"]
+    assert names(folder / "runs/small") == RUN_FILES
+    results = json.loads((folder / "runs/small/results.json").read_text())
+    assert results == json.loads((folder / "deep/er/results.json").read_text())
+    rows = {line.rsplit(maxsplit=3)[0]: line.split()[-3:] for line in done.stdout.splitlines()[3:8]}
+    for i, name in enumerate(("teacher", "student", "control")):
+        assert float(rows["validation accuracy"][i]) == pytest.approx(results[f"{name}_val_accuracy"], abs=5e-5)
+        assert float(rows["validation cross-entropy"][i]) == pytest.approx(results[f"{name}_val_ce"], abs=5e-5)
+        assert rows["parameters"][i] == f"{results['teacher_params' if name == 'teacher' else 'student_params']:,}"
+    assert results["objective"] in done.stdout
+    assert "student: 10 steps in" in done.stderr
+    assert "steps in" not in done.stdout
+
+
+def test_the_results_hold_what_is_documented(folder: Path) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet", "--output", "results.json"]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert list(results)[:7] == [
+        "teacher_val_accuracy",
+        "teacher_val_ce",
+        "student_val_accuracy",
+        "student_val_ce",
+        "teacher_params",
+        "student_params",
+        "compression_ratio",
+    ]
+    assert results["schema_version"] == 1
+    assert results["teacher_params"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert results["student_params"] == 2410
+    assert results["compression_ratio"] == results["teacher_params"] / 2410
+    assert [len(results["history"][name]) for name in ("teacher", "control", "student")] == [3, 2, 2]
+    for name, steps in (("teacher", 15), ("control", 10), ("student", 10)):
+        assert results["history"][name][-1]["val_accuracy"] == results[f"{name}_val_accuracy"]
+        assert results["history"][name][-1]["val_ce"] == pytest.approx(results[f"{name}_val_ce"], rel=1e-12)
+        assert results["timings"][name]["steps"] == steps
+        assert 0 < results["timings"][name]["seconds"] < results["timings"]["total_seconds"]
+    assert results["versions"]["distill"] == distill.__version__
+    assert {"platform", "processor", "cores", "blas_threads"} == results["machine"].keys()
+    assert 0 <= results["agreement"] <= 1
+    lines = [json.loads(line) for line in (folder / "runs/small/metrics.jsonl").read_text().splitlines()]
+    for name in ("teacher", "control", "student"):
+        assert [{k: v for k, v in line.items() if k != "model"} for line in lines if line["model"] == name] == results[
+            "history"
+        ][name]
+
+
+def test_figures_in_the_results_are_those_of_the_saved_models(folder: Path) -> None:
+    """Agreement and accuracy, worked out again from the model files and the raw digits."""
+    assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    results = json.loads((folder / "runs/small/results.json").read_text())
+    models = {name: distill.load_model(f"runs/small/{name}.npz") for name in ("teacher", "control", "student")}
+    rows = data.load(distill.load_config("small.yaml").data, 0.8, 200, 0).validation
+    scaling = models["student"].scaling
+    raw = (rows.x / scaling.factor + scaling.offset).round()
+    choice = {name: model.predict(raw) for name, model in models.items()}
+    assert results["agreement"] == pytest.approx((choice["student"] == choice["teacher"]).mean())
+    assert results["control_agreement"] == pytest.approx((choice["control"] == choice["teacher"]).mean())
+    for name, model in models.items():
+        assert results[f"{name}_val_accuracy"] == pytest.approx((choice[name] == rows.y).mean())
+        p = model.predict_proba(raw)[np.arange(len(raw)), rows.y]
+        assert results[f"{name}_val_ce"] == pytest.approx(-np.log(p).mean(), rel=1e-6)
+
+
+def test_the_same_command_twice_gives_the_same_results_and_models(folder: Path) -> None:
+    for name in ("one", "two"):
+        assert (
+            program("--config", "small.yaml", "--set", "output.folder=runs/same", "--output", f"{name}.json").returncode
+            == 0
+        )
+        shutil.copytree("runs/same", name)
+    assert without_timings(folder / "one.json") == without_timings(folder / "two.json")
+    for file in ("teacher.npz", "student.npz", "control.npz", "metrics.jsonl", "config.yaml"):
+        assert (folder / "one" / file).read_bytes() == (folder / "two" / file).read_bytes(), file
+
+
+def test_the_resolved_plan_in_the_run_folder_repeats_the_run(folder: Path) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet", "--set", "distillation.temperature=3"]) == 0
+    shutil.copy("runs/small/config.yaml", "again.yaml")
+    assert cli.main(["--config", "again.yaml", "--quiet", "--output", "again.json"]) == 0
+    assert without_timings(folder / "runs/small/results.json") == without_timings(folder / "again.json")
+
+
+def test_streams_quiet_json_verbose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert cli.main(["--config", "small.yaml", "--json"]) == 0
+    out, _ = capsys.readouterr()
+    assert json.loads(out)["student_params"] == 2410
+    assert cli.main(["run", "--config", "small.yaml", "--verbose"]) == 0
+    _, err = capsys.readouterr()
+    assert len(re.findall(r"^(teacher|control|student) +epoch +\d+  loss ", err, re.MULTILINE)) == 7
+
+
+def test_the_log_file_has_the_documented_format(folder: Path) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    line = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - distill[.\w]* - (DEBUG|INFO|WARNING|ERROR|CRITICAL) - .+"
+    lines = (folder / "logs/app.log").read_text().splitlines()
+    assert len(lines) >= 5
+    assert all(re.fullmatch(line, one) for one in lines)
+
+
+def test_the_log_file_rotates(folder: Path) -> None:
+    (folder / "logs").mkdir()
+    (folder / "logs/app.log").write_text("x" * 999_990)
+    assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    assert names(folder / "logs") == ["app.log", "app.log.1"]
+
+
+def test_the_configuration_may_be_named_by_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTILL_CONFIG", "small.yaml")
+    assert cli.main(["--quiet"]) == 0
+    assert (folder / "runs/small").is_dir()
+
+
+def test_a_bar_shows_on_a_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticks: list[str] = []
+
+    class Bar:
+        def __init__(self, **options: Any) -> None:
+            ticks.append(f"total {options['total']}")
+
+        def set_description(self, name: str, refresh: bool) -> None:
+            ticks.append(name)
+
+        def update(self) -> None:
+            """One epoch more."""
+
+        def close(self) -> None:
+            ticks.append("closed")
+
+    module = type(sys)("tqdm")
+    module.tqdm = Bar  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tqdm", module)
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
+    assert cli.main(["--config", "small.yaml"]) == 0
+    assert ticks == ["total 7", *["teacher"] * 3, *["control"] * 2, *["student"] * 2, "closed"]
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "hidden", "threads"),
+    [
+        ({}, 16, 1),
+        ({}, 600, os.cpu_count()),
+        ({"DISTILL_THREADS": "2"}, 16, 2),
+        ({"DISTILL_THREADS": "auto"}, 16, 1),
+        ({"OPENBLAS_NUM_THREADS": "3"}, 16, 3),
+        ({"OPENBLAS_NUM_THREADS": "3", "DISTILL_THREADS": "1"}, 16, 1),
+    ],
+)
+def test_threads_are_decided_before_numpy_loads_and_recorded(
+    folder: Path, environment: dict[str, str], hidden: int, threads: int
+) -> None:
+    clean = {
+        name: value for name, value in os.environ.items() if not name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS"))
+    }
+    changes = ("--set", f"teachers.teacher.hidden={hidden}", "--set", "teachers.teacher.epochs=1", "--json")
+    done = program("--config", "small.yaml", *changes, env=clean | environment)
+    assert json.loads(done.stdout)["machine"]["blas_threads"] == threads
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+def test_check_prints_the_plan_trains_nothing_and_writes_nothing(
+    in_tmp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (in_tmp / "plan.yaml").write_text("{}")
+    assert cli.main(["check", "--config", "plan.yaml"]) == 0
+    out, err = capsys.readouterr()
+    assert names(in_tmp) == ["plan.yaml"]
+    assert err == ""
+    for piece in (
+        "digits: 1,438 train, 359 validation rows, 64 features, 10 classes",
+        "64 - 128 - 10, 9,610 parameters",
+        "64 - 32 - 10, 2,410 parameters",
+        "3.98755",
+        "0.3 cross_entropy + 0.7 response(teacher, T=4)",
+        "folder: runs/plan",
+        "hidden: [128]",
+    ):
+        assert piece in out
+
+
+# --- predict and evaluate ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(folder: Path) -> Path:
+    """A run on named columns: kind, w, x, y, z."""
+    x, y = blobs()
+    lines = [",".join([f"k{c}", *(f"{v:.6f}" for v in row)]) for row, c in zip(x, y, strict=True)]
+    (folder / "rows.csv").write_text("kind,w,x,y,z\n" + "\n".join(lines) + "\n")
+    (folder / "blobs.yaml").write_text("data: {source: rows.csv, label: kind}\n")
+    assert cli.main(["--config", "blobs.yaml", "--quiet"]) == 0
+    return folder
+
+
+def columns(path: Path, wanted: list[str], *, header: bool = True) -> str:
+    with path.open() as file:
+        rows = list(csv.reader(file))
+    index = [rows[0].index(name) for name in wanted]
+    return "\n".join(",".join(row[i] for i in index) for row in rows[0 if header else 1 :]) + "\n"
+
+
+def test_predictions_are_those_of_the_model_whatever_the_columns(trained: Path) -> None:
+    expected = distill.load_model("runs/blobs/student.npz")
+    sheet = csvfile.table(csvfile.read_sheet(trained / "rows.csv", True), [1, 2, 3, 4], None)
+    probabilities = expected.predict_proba(sheet.x)
+    (trained / "shuffled.csv").write_text(columns(trained / "rows.csv", ["z", "kind", "y", "x", "w"]))
+    (trained / "bare.csv").write_text(columns(trained / "rows.csv", ["w", "x", "y", "z"], header=False))
+    np.savez(trained / "rows.npz", X=sheet.x)
+    for name in ("rows.csv", "shuffled.csv", "bare.csv", "rows.npz"):
+        arguments = ["--model", "runs/blobs/student.npz", "--data", name, "--output", "out/predictions.csv"]
+        assert cli.main(["predict", *arguments]) == 0
+        with (trained / "out/predictions.csv").open() as file:
+            head, *rows = csv.reader(file)
+        assert head == ["class", "p_k0", "p_k1", "p_k2"]
+        assert [row[0] for row in rows] == expected.predict(sheet.x).tolist()
+        np.testing.assert_allclose(np.array([row[1:] for row in rows], float), probabilities, rtol=1e-8, atol=1e-12)
+
+
+def test_predictions_go_to_stdout_without_an_output(trained: Path) -> None:
+    done = program("predict", "--model", "runs/blobs/student.npz", "--data", "rows.csv")
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (0, "", 121)
+
+
+def test_a_single_row_with_a_header_can_be_predicted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "one.csv").write_text("w,x,y,z\n1,2,3,4\n")
+    assert cli.main(["predict", "--model", "runs/blobs/student.npz", "--data", "one.csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("extra", [[], ["--label", "kind"], ["--label", "0"]])
+def test_evaluate_judges_by_the_labels(trained: Path, extra: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--model", "runs/blobs/teacher.npz", "--data", "rows.csv", *extra]
+    assert cli.main([*arguments, "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    table = csvfile.table(csvfile.read_sheet(trained / "rows.csv", True), [1, 2, 3, 4], 0)
+    model = distill.load_model("runs/blobs/teacher.npz")
+    assert figures["rows"] == 120
+    assert figures["accuracy"] == pytest.approx((model.predict(table.x) == table.y).mean())
+    assert cli.main(arguments) == 0
+    assert re.search(rf"^accuracy +{figures['accuracy']:.4f}$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_evaluate_without_a_header_takes_the_labels_place(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = blobs()
+    (folder / "rows.csv").write_text("\n".join(",".join([str(c), *map(str, row)]) for row, c in zip(x, y, strict=True)))
+    (folder / "blobs.yaml").write_text("data: {source: rows.csv, label: 0}\n")
+    assert cli.main(["--config", "blobs.yaml", "--quiet"]) == 0
+    assert cli.main(["evaluate", "--model", "runs/blobs/teacher.npz", "--data", "rows.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] > 0.9
+
+
+# --- ways to end badly ------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_that_learned_nothing_stops_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--config", "small.yaml", "--set", "distillation.teacher_epochs=0"]) == 1
+    err = capsys.readouterr().err
+    assert re.search(
+        r"error: the teacher learned nothing: 0\.\d{4} .* commonest class gives 0\.\d{4}.*Try more teacher_epochs", err
+    )
+    assert not (folder / "runs/small").exists()
+
+
+def test_divergence_ends_with_3_and_keeps_what_was_good(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet", "--output", "results.json"]) == 0
+    before = (folder / "runs/small/results.json").read_bytes()
+    (folder / "bad.yaml").write_text(SMALL_YAML + EXPLODING + "output: {folder: runs/small}\n")
+    assert cli.main(["--config", "bad.yaml", "--output", "results.json"]) == 3
+    err = capsys.readouterr().err
+    assert re.search(r"kept in .*runs/small\.partial: control\.last_good\.npz, teacher\.npz\n", err)
+    assert re.search(r"^error: control: the .* epoch \d+", err, re.MULTILINE)
+    for name in ("teacher", "control.last_good"):
+        assert np.isfinite(distill.load_model(f"runs/small.partial/{name}.npz").weights.flat).all()
+    assert (folder / "runs/small/results.json").read_bytes() == before == (folder / "results.json").read_bytes()
+    assert "ERROR - control: the" in (folder / "logs/app.log").read_text()
+
+
+def test_a_teacher_whose_weights_change_fails_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = teacher.listen
+
+    def tamper(trained: Any, rows: Any) -> Any:
+        answers = original(trained, rows)
+        flat = trained.model.weights.flat
+        flat.flags.writeable = True
+        flat[0] = np.nextafter(flat[0], np.float32(math.inf))
+        return answers
+
+    monkeypatch.setattr("distill.pipeline.listen", tamper)
+    assert cli.main(["--config", "small.yaml"]) == 1
+    assert "the teacher's weights changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--output", "small.yaml"],
+        ["--output", "."],
+        ["--output", "small.yaml/results.json"],
+        ["--set", "output.folder=small.yaml"],
+        ["--set", "output.folder=."],
+        ["--set", "logging.file=small.yaml/app.log"],
+    ],
+)
+def test_an_output_that_cannot_be_written_ends_with_5_before_training(
+    folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["--config", "small.yaml", *arguments]) == 5
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("error: ")
+    assert "steps in" not in err
+    assert (folder / "small.yaml").read_text() == SMALL_YAML
+
+
+def test_too_little_memory_is_said_plainly(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def greedy(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 4 TiB")
+
+    monkeypatch.setattr("distill.pipeline.run", greedy)
+    assert cli.main(["--config", "small.yaml"]) == 1
+    assert "not enough memory: Unable to allocate 4 TiB; make" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
+    folder: Path, number: int, code: int
+) -> None:
+    command = [sys.executable, "-m", "distill", "--config", "small.yaml", "--set", "student.epochs=1000000"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (folder / "runs/small.partial/teacher.npz").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "error: stopped by" in err
+    assert "Traceback" not in err
+    assert distill.load_model(folder / "runs/small.partial/teacher.npz").n_features == 64
+    assert not (folder / "runs/small").exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(trained: Path) -> None:
+    big = "\n".join(["w,x,y,z", *["1,2,3,4"] * 20_000])
+    (trained / "big.csv").write_text(big)
+    command = f"{sys.executable} -m distill predict --model runs/blobs/student.npz --data big.csv | head -1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("class,p_k0,p_k1,p_k2\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["predict", "--help"], ["--version"]])
+def test_help_is_printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 0
+    assert "distill" in capsys.readouterr().out
+
+
+# --- from Python ------------------------------------------------------------------------------------------------------
+
+
+def test_a_mapping_runs_without_leaving_a_trace(in_tmp: Path) -> None:
+    results = distill.run({"distillation": {"max_samples": 200, "student_epochs": 1}})
+    assert results["student_val_accuracy"] <= 1
+    assert (results.teacher.n_parameters, results.student.n_parameters) == (9610, 2410)
+    assert names(in_tmp) == []
+
+
+def test_a_path_runs_as_on_the_command_line(folder: Path) -> None:
+    heard: list[str] = []
+    results = distill.run(
+        "small.yaml", ["student.epochs=1"], lambda name, epoch: heard.append(f"{name} {epoch['epoch']}")
+    )
+    assert heard == ["teacher 1", "teacher 2", "teacher 3", "control 1", "student 1"]
+    assert json.loads((folder / "runs/small/results.json").read_text()) == results
+
+
+def test_public_names_are_there_and_others_are_refused_by_name() -> None:
+    for name in distill.__all__:
+        assert getattr(distill, name) is not None
+    assert set(distill.__all__) <= set(dir(distill))
+    with pytest.raises(AttributeError, match=r"has no attribute 'runn'; it has .*run"):
+        distill.runn  # noqa: B018

@@ -1,0 +1,278 @@
+"""Configuration: two spellings, strict values, overrides, every key visibly acting. Faults: test_hostile_configs."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import distill
+from conftest import SMALL, blobs, small
+from distill import cli, config
+from distill.config.plan import SECTIONS, TERM_KEYS, Training, rules_of
+from distill.config.strict_yaml import scalar
+
+ROOT = Path(__file__).parents[1]
+
+
+def value_of(overrides: str, *path: str) -> Any:
+    found: Any = config.as_dict(config.load({}, [overrides]))
+    for name in path:
+        found = found[name]
+    return found
+
+
+def test_the_shipped_configuration_spells_out_the_defaults() -> None:
+    shipped, default = config.load(ROOT / "config.yaml"), config.load({})
+    assert shipped.distillation == default.distillation
+    assert shipped.logging == default.logging
+    assert (shipped.output.folder, default.output.folder) == (str(Path("runs/config")), None)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3), ("1E-3", 1e-3), ("1.5e+2", 150.0), (".5", 0.5), ("5.", 5.0), ("-2", -2), ("+2", 2), ("0", 0),
+        ("no", "no"), ("yes", "yes"), ("on", "on"), ("off", "off"), ("017", "017"), ("0o17", "0o17"), ("0x1F", "0x1F"),
+        ("1:30", "1:30"), ("1_000", "1_000"), ("2020-01-01", "2020-01-01"), ("=", "="), ("1.2.3", "1.2.3"),
+        ("true", True), ("False", False), ("null", None), ("~", None), ("", None), ("None", "None"), ("e5", "e5"),
+    ],
+)  # fmt: skip
+def test_a_plain_scalar_is_what_it_plainly_is_or_else_its_text(text: str, value: object) -> None:
+    found = scalar(text)
+    assert (type(found), found) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "value"),
+    [
+        ("distillation.learning_rate=1e-3", ("distillation", "learning_rate"), 1e-3),
+        ("distillation.temperature=2", ("distillation", "temperature"), 2.0),
+        ("student.hidden=[64,32]", ("student", "hidden"), [64, 32]),
+        ("student.hidden=7", ("student", "hidden"), [7]),
+        ("data.source=a=b.csv", ("data", "source"), "a=b.csv"),
+        ("data.label=no", ("data", "label"), "no"),
+        ("data.label=017", ("data", "label"), "017"),
+        ("data.label=-1", ("data", "label"), -1),
+        ("logging.file=", ("logging", "file"), None),
+        ("logging.file=null", ("logging", "file"), None),
+        ("teachers.big.epochs=3", ("teachers", "big", "epochs"), 3),
+        ("output.folder='null'", ("output", "folder"), "null"),
+    ],
+)
+def test_overrides_go_through_the_same_parser(override: str, path: tuple[str, ...], value: object) -> None:
+    if path == ("data", "label"):
+        plan = config.as_dict(config.load({"data": {"source": "x.csv"}}, [override]))
+        assert plan["data"]["label"] == value
+    else:
+        assert value_of(override, *path) == value
+
+
+def test_the_last_of_several_overrides_wins() -> None:
+    plan = config.load({"distillation": {"alpha": 0.1}}, ["distillation.alpha=0.2", "distillation.alpha=0.3"])
+    assert plan.distillation.alpha == 0.3
+
+
+def test_the_long_spelling_refines_the_short_one() -> None:
+    plan = config.load(
+        {
+            "distillation": {"learning_rate": 0.5, "optimizer": "sgd", "momentum": 0.3, "teacher_epochs": 7},
+            "teachers": {"big": {"hidden": [9, 8], "optimizer": "adam"}},
+            "student": {"learning_rate": 0.25},
+        }
+    )
+    teacher, student = plan.teachers["big"], plan.student
+    assert (teacher.hidden, teacher.epochs, teacher.learning_rate) == ((9, 8), 7, 0.5)
+    assert (teacher.optimizer, teacher.momentum) == ("adam", None)
+    assert (student.hidden, student.learning_rate, student.optimizer, student.momentum) == ((32,), 0.25, "sgd", 0.3)
+    assert [term.teacher for term in student.terms] == [None, "big"]
+
+
+def test_terms_take_what_they_leave_out_from_the_short_spelling() -> None:
+    terms = [{"loss": "response", "t_squared": False}, {"loss": "cross_entropy", "weight": 2}]
+    plan = config.load({"distillation": {"alpha": 0.6, "temperature": 3}, "student": {"terms": terms}})
+    assert plan.student.terms == (
+        config.Term("response", 0.6, "teacher", {"temperature": 3.0, "t_squared": False}),
+        config.Term("cross_entropy", 2.0),
+    )
+
+
+KEYS = st.fixed_dictionaries(
+    {},
+    optional={
+        "teacher_hidden": st.one_of(st.integers(1, 99), st.lists(st.integers(1, 99), min_size=1, max_size=4)),
+        "student_epochs": st.integers(0, 9),
+        "temperature": st.floats(1e-6, 1e4),
+        "alpha": st.floats(0, 1),
+        "learning_rate": st.floats(1e-12, 1000),
+        "optimizer": st.sampled_from(["adam", "sgd"]),
+        "clip": st.none() | st.floats(1e-9, 1e6),
+        "max_samples": st.none() | st.integers(2, 10**6),
+        "random_seed": st.integers(0, 2**32 - 1),
+    },
+)
+NAMES = st.text(min_size=1, max_size=8).filter(lambda s: s.strip() and s.isprintable() and "\x85" not in s)
+
+
+@given(KEYS, NAMES, NAMES)
+def test_the_resolved_plan_loads_back_as_itself(
+    tmp_path_factory: Any, short: dict[str, Any], folder: str, file: str
+) -> None:
+    plan = config.load({"distillation": short, "output": {"folder": folder}, "logging": {"file": file}})
+    assert config.load(config.as_dict(plan)) == plan
+    path = tmp_path_factory.mktemp("plan") / "plan.yaml"
+    path.write_text(config.dump(plan), encoding="utf-8")
+    assert config.load(path) == plan
+
+
+def test_an_environment_variable_overrides_the_log_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTILL_LOG_LEVEL", "warning")
+    assert config.load({"logging": {"level": "DEBUG"}}).logging.level == "WARNING"
+
+
+# --- every key visibly acts -------------------------------------------------------------------------------------------
+
+Probe = Callable[[distill.Results], object]
+
+
+def result(*path: str) -> Probe:
+    def probe(results: Any) -> object:
+        for name in path:
+            results = results[name]
+        return results
+
+    return probe
+
+
+STUDENT, TEACHER = result("student_val_ce"), result("teacher_val_ce")
+STEPS = result("timings", "student", "steps")
+
+# key -> (override, what it moves, what it must leave alone)
+ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
+    "distillation.teacher_hidden": ("[8, 9]", result("teacher_params"), result("student_params")),
+    "distillation.student_hidden": ("7", result("student_params"), result("teacher_params")),
+    "distillation.teacher_epochs": ("4", lambda r: len(r["history"]["teacher"]), STEPS),
+    "distillation.student_epochs": ("4", lambda r: len(r["history"]["student"]), TEACHER),
+    "distillation.temperature": ("2", STUDENT, result("control_val_ce")),
+    "distillation.alpha": ("0.5", STUDENT, result("control_val_ce")),
+    "distillation.t_squared": ("false", STUDENT, result("control_val_ce")),
+    "distillation.learning_rate": ("0.02", STUDENT, STEPS),
+    "distillation.batch_size": ("16", STEPS, result("student_params")),
+    "distillation.train_ratio": ("0.5", result("data", "rows"), result("student_params")),
+    "distillation.max_samples": ("150", result("data", "rows"), result("student_params")),
+    "distillation.random_seed": ("1", STUDENT, STEPS),
+    "distillation.optimizer": ("sgd", STUDENT, STEPS),
+    "distillation.schedule": ("cosine", STUDENT, STEPS),
+    "distillation.warmup": ("0.3", STUDENT, STEPS),
+    "distillation.weight_decay": ("0.1", STUDENT, STEPS),
+    "distillation.clip": ("0.1", STUDENT, STEPS),
+    "data.scale": ("minmax", STUDENT, STEPS),
+    **{
+        f"{section}.{key}": (override, moved, kept)
+        for section, moved, kept in (
+            ("teachers.teacher", TEACHER, result("control_val_ce")),
+            ("student", STUDENT, TEACHER),
+        )
+        for key, override in {
+            "hidden": "[8]",
+            "epochs": "4",
+            "learning_rate": "0.02",
+            "batch_size": "16",
+            "optimizer": "sgd",
+            "schedule": "step",
+            "warmup": "0.3",
+            "weight_decay": "0.1",
+            "clip": "0.1",
+        }.items()
+    },
+    "student.terms": ("[{loss: cross_entropy, weight: 2}]", STUDENT, TEACHER),
+}
+
+
+@pytest.mark.parametrize("key", ACTS)
+def test_the_key_acts_and_only_where_it_should(key: str, small_run: distill.Results) -> None:
+    value, moved, kept = ACTS[key]
+    changed = small(f"{key}={value}")
+    assert moved(changed) != moved(small_run)
+    assert kept is None or kept(changed) == kept(small_run)
+
+
+@pytest.mark.parametrize("where", ["distillation", "teachers.teacher", "student"])
+def test_momentum_acts_with_sgd(where: str) -> None:
+    base = [f"{where}.optimizer=sgd", f"{where}.learning_rate=0.01"]
+    probe = TEACHER if where == "teachers.teacher" else STUDENT
+    assert probe(small(*base)) == probe(small(*base, f"{where}.momentum=0.9"))
+    assert probe(small(*base)) != probe(small(*base, f"{where}.momentum=0.5"))
+
+
+@pytest.mark.parametrize(
+    ("term", "moved"),
+    [
+        ("{loss: response, weight: 1, temperature: 2}", True),
+        ("{loss: response, weight: 1, t_squared: false}", True),
+        ("{loss: response, weight: 2}", True),
+        ("{loss: cross_entropy, weight: 1}", True),
+        ("{loss: response, weight: 1, teacher: teacher}", False),
+    ],
+)
+def test_the_keys_of_a_term_act(term: str, moved: bool) -> None:
+    plain = small("student.terms=[{loss: response, weight: 1}]", "student.clip=1")
+    assert (STUDENT(small(f"student.terms=[{term}]", "student.clip=1")) != STUDENT(plain)) is moved
+
+
+def csv_file(path: Path, header: str = "", label_first: bool = False) -> Path:
+    x, y = blobs()
+    rows = [[f"{v:.4f}" for v in row] for row in x]
+    lines = [",".join([str(c), *row] if label_first else [*row, str(c)]) for row, c in zip(rows, y, strict=True)]
+    path.write_text("\n".join(([header] if header else []) + lines) + "\n")
+    return path
+
+
+def test_the_keys_of_data_act(in_tmp: Path) -> None:
+    last, first = csv_file(in_tmp / "last.csv"), csv_file(in_tmp / "first.csv", label_first=True)
+    assert small("data.source=last.csv")["data"]["source"] == "last.csv"
+    assert small("data.source=first.csv", "data.label=0")["data"]["classes"] == [0, 1, 2]
+    assert STUDENT(small("data.source=first.csv", "data.label=0")) == STUDENT(small("data.source=last.csv"))
+    named = csv_file(in_tmp / "named.csv", "a,b,kind,d,c")
+    named.write_text(named.read_text().replace("kind", "e"))
+    assert small("data.source=named.csv", "data.label=c")["data"]["rows"] == {"train": 96, "validation": 24}
+    # numbers for names: only `header: true` can tell that the first row is one
+    numbered = csv_file(in_tmp / "numbered.csv", "0,1,2,3,4")
+    numbered.write_text(numbered.read_text().replace("0,1,2,3,4\n", "0,1,2,3,2\n", 1))
+    count = lambda r: sum(r["data"]["rows"].values())  # noqa: E731
+    assert count(small("data.source=numbered.csv")) == 121
+    numbered.write_text(numbered.read_text().replace("0,1,2,3,2\n", "0,1,2,3,4\n", 1))
+    assert count(small("data.source=numbered.csv", "data.header=true")) == 120
+    assert small("data.source=last.csv", "data.test=last.csv")["data"]["rows"]["test"] == 120
+    assert last.exists()
+    assert first.exists()
+
+
+def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
+    path = in_tmp / "plan.yaml"
+    path.write_text(config.dump(config.load(SMALL)).replace("folder: null", "folder: elsewhere/run"))
+    assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=deep/er/own.log"]) == 0
+    quiet = (in_tmp / "deep/er/own.log").read_text()
+    assert (in_tmp / "elsewhere/run/results.json").exists()
+    assert not (in_tmp / "logs").exists()
+    assert " - INFO - " in quiet
+    assert " - DEBUG - " not in quiet
+    assert cli.main(["--config", str(path), "--quiet", "--set", "logging.level=DEBUG"]) == 0
+    assert " - distill.record - DEBUG - teacher: epoch 1" in (in_tmp / "logs/app.log").read_text()
+    assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=null", "--set", "output.folder=b"]) == 0
+    assert sorted(one.name for one in in_tmp.iterdir()) == ["b", "deep", "elsewhere", "logs", "plan.yaml"]
+
+
+def test_no_key_is_without_a_test_of_its_effect() -> None:
+    tested = set(ACTS)
+    tested |= {f"{where}.momentum" for where in ("distillation", "teachers.teacher", "student")}
+    tested |= {f"data.{key}" for key in ("source", "label", "header", "test")}
+    tested |= {"logging.level", "logging.file", "output.folder"}
+    keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}
+    keys |= {f"{where}.{key}" for where in ("teachers.teacher", "student") for key in rules_of(Training)}
+    assert tested == keys | {"student.terms"}
+    assert TERM_KEYS.keys() == {"loss", "weight", "teacher", "temperature", "t_squared"}
+    assert {one.name for one in fields(config.Config)} == {*SECTIONS, "teachers", "student"}

@@ -1,0 +1,276 @@
+"""Data: every kind of file, classes and back, the split, the scaling. Bad files: test_hostile_data."""
+
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import blobs
+from distill import config, data
+from distill.data import csvfile
+from distill.data.scaling import fit
+from distill.data.split import stratified
+from distill.nn.vector import Array
+
+
+def load(source: str | Path, *, ratio: float = 0.8, most: int | None = None, seed: int = 0, **keys: Any) -> data.Data:
+    return data.load(config.load({"data": {"source": str(source), **keys}}).data, ratio, most, seed)
+
+
+def test_the_embedded_digits_are_the_known_ones() -> None:
+    """Row, class and pixel counts of the 1,797 test images as the UCI repository and scikit-learn give them."""
+    with np.load(data.DIGITS) as file:
+        x, y = file["X"], file["y"]
+    assert (x.shape, x.dtype, int(x.min()), int(x.max()), int(x.sum())) == ((1797, 64), np.uint8, 0, 16, 561_718)
+    assert np.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert x[0, :8].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert data.DIGITS.stat().st_size < 60_000
+
+
+def test_digits_load_split_and_scaled() -> None:
+    digits = load("digits")
+    assert (len(digits.train), len(digits.validation), digits.test) == (1438, 359, None)
+    assert digits.classes == tuple(range(10))
+    assert digits.scaling.kind == "pixels"
+    assert (digits.train.x.min(), digits.train.x.max(), digits.train.x.dtype) == (0, 1, np.float32)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+X, Y = blobs()
+
+
+def as_csv(labels: list[str], *, header: str = "", delimiter: str = ",", first: bool = False) -> str:
+    rows = [[f"{v:.17g}" for v in row] for row in X]
+    lines = [delimiter.join([c, *row] if first else [*row, c]) for row, c in zip(rows, labels, strict=True)]
+    return "\n".join(([header] if header else []) + lines) + "\n"
+
+
+PLAIN = [str(c) for c in Y]
+CSVS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": (as_csv(PLAIN), {}),
+    "label first": (as_csv(PLAIN, first=True), {"label": 0}),
+    "label counted from the end": (as_csv(PLAIN), {"label": -1}),
+    "header": (as_csv(PLAIN, header="a,b,c,d,kind"), {}),
+    "label by name": (as_csv(PLAIN, header="kind,a,b,c,d", first=True), {"label": "kind"}),
+    "header said": (as_csv(PLAIN, header="1,2,3,4,5"), {"header": True}),
+    "no header said": (as_csv(PLAIN), {"header": False}),
+    "semicolons": (as_csv(PLAIN, delimiter=";"), {}),
+    "tabs": (as_csv(PLAIN, delimiter="\t", header="a\tb\tc\td\tkind"), {}),
+    "quoted": (as_csv([f'"{c}"' for c in PLAIN], header='"a, the first","b ""2""",c,d,kind'), {}),
+    "windows": ("\ufeff" + as_csv(PLAIN).replace("\n", "\r\n"), {}),
+    "blank lines": (as_csv(PLAIN).replace("\n", "\n\n"), {}),
+    "spaces": (as_csv([f" {c} " for c in PLAIN]).replace(",", " , "), {}),
+}
+
+
+@pytest.mark.parametrize("name", CSVS)
+def test_every_spelling_of_a_csv_is_the_same_data(tmp_path: Path, name: str) -> None:
+    text, keys = CSVS[name]
+    path = tmp_path / "rows.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    np.savez(tmp_path / "rows.npz", X=X, y=Y)
+    expected, found = load(tmp_path / "rows.npz"), load(path, **keys)
+    np.testing.assert_array_equal(found.train.x, expected.train.x)
+    np.testing.assert_array_equal(found.train.y, expected.train.y)
+    assert found.classes == (0, 1, 2)
+
+
+def test_a_gzipped_csv_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(as_csv(PLAIN).encode()))
+    assert len(load(tmp_path / "rows.csv.gz").train) == 96
+
+
+def test_a_row_of_numbers_below_texts_makes_a_header_and_texts_alone_do_not(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("T,1,2\nU,3,4\nT,5,6\n")
+    assert csvfile.read_sheet(path, "auto").header is None
+    path.write_text("kind,wide,high\nU,3,4\nT,5,6\n")
+    assert csvfile.read_sheet(path, "auto").header == ("kind", "wide", "high")
+    assert csvfile.read_sheet(path, False).header is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["b", "a", "ü, \"x\""], ("a", "b", "ü, \"x\"")),
+        (["10", "9", "-1"], (-1, 9, 10)),
+        (["01", "1", "2"], ("01", "1", "2")),
+        (["1.0", "2.0", "3"], ("1.0", "2.0", "3")),
+        (["yes", "no", "true"], ("no", "true", "yes")),
+    ],
+)  # fmt: skip
+def test_labels_of_any_kind_map_to_classes_and_back(
+    tmp_path: Path, labels: list[str], classes: tuple[Any, ...]
+) -> None:
+    path = tmp_path / "rows.csv"
+    quoted = ['"' + label.replace('"', '""') + '"' for label in labels]
+    path.write_text(as_csv([quoted[i] for i in Y]), encoding="utf-8")
+    found = load(path)
+    assert found.classes == classes
+    spelled = [str(found.classes[i]) for i in np.concatenate([found.train.y, found.validation.y])]
+    assert sorted(spelled) == sorted(labels[i] for i in Y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        Y,
+        Y.astype(np.uint8),
+        Y.astype(np.float32),
+        Y == 1,
+        np.array(["a", "b", "c"])[Y],
+        np.array([b"a", b"b", b"c"])[Y],
+    ],
+)
+def test_npz_labels_of_any_kind(tmp_path: Path, y: Array) -> None:
+    np.savez(tmp_path / "rows.npz", X=X.reshape(120, 2, 2), y=y, X_test=X[:7].reshape(7, 2, 2), y_test=y[:7])
+    found = load(tmp_path / "rows.npz")
+    assert found.test is not None
+    assert (found.features, len(found.test)) == (4, 7)
+    assert [str(found.classes[i]) for i in found.test.y] == [
+        str(v.decode() if isinstance(v, bytes) else v) for v in y[:7].tolist()
+    ]
+
+
+def idx(array: Array, code: int = 0x08) -> bytes:
+    return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize("suffix", ["-images-idx3-ubyte", "-images.idx3-ubyte", "-images-idx3-ubyte.gz"])
+def test_a_folder_of_idx_files(tmp_path: Path, suffix: str) -> None:
+    pictures = (np.arange(60 * 6) % 256).astype(np.uint8).reshape(60, 2, 3)
+    pictures[:, 0, 0] = np.arange(60) % 2 * 255
+    labels = (np.arange(60) % 3).astype(np.uint8)
+    for prefix, rows in (("train", 60), ("t10k", 9)):
+        for name, array in (
+            (suffix, pictures[:rows]),
+            (suffix.replace("images", "labels").replace("idx3", "idx1"), labels[:rows]),
+        ):
+            raw = idx(array)
+            (tmp_path / f"{prefix}{name}").write_bytes(gzip.compress(raw) if name.endswith("gz") else raw)
+    found = load(tmp_path)
+    assert (len(found.train), len(found.validation), found.features) == (48, 12, 6)
+    assert found.test is not None
+    np.testing.assert_array_equal(found.test.y, labels[:9])
+    np.testing.assert_allclose(found.test.x, pictures[:9].reshape(9, 6) / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize(("code", "dtype"), [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+def test_every_idx_type_is_read(tmp_path: Path, code: int, dtype: str) -> None:
+    path, array = tmp_path / "t10k-images-idx3-ubyte", np.array([[-3, 7], [100, 0]], dtype)
+    path.write_bytes(idx(array, code))
+    np.testing.assert_array_equal(data.idx.read_idx(path), array)
+
+
+def test_the_data_folder_is_looked_in_after_the_working_directory(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTILL_DATA", str(in_tmp / "elsewhere"))
+    (in_tmp / "elsewhere").mkdir()
+    (in_tmp / "elsewhere/rows.csv").write_text(as_csv(PLAIN))
+    assert load("rows.csv").features == 4
+    (in_tmp / "rows.csv").write_text(as_csv(PLAIN, first=True))
+    assert load("rows.csv", label=0).classes == (0, 1, 2)
+
+
+def test_an_empty_field_counts_as_the_mean_of_the_training_rows(tmp_path: Path) -> None:
+    lines = as_csv(PLAIN, header="a,b,c,d,kind").splitlines()
+    for i in range(1, 121, 5):
+        lines[i] = "," + lines[i].split(",", 1)[1]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    found = load(tmp_path / "rows.csv")
+    assert found.missing == 24
+    filled = np.concatenate([found.train.x, found.validation.x])[:, 0]
+    assert (np.abs(filled) < 1e-6).sum() == 24
+    observed = found.train.x[np.abs(found.train.x[:, 0]) > 1e-6, 0]
+    assert abs(observed.mean()) < 1e-6
+    assert observed.std() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_test_file_may_order_its_columns_otherwise(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(as_csv(PLAIN, header="a,b,c,d,kind"))
+    order = [4, 2, 0, 3, 1]
+    rows = [line.split(",") for line in as_csv(PLAIN, header="a,b,c,d,kind").splitlines()]
+    (tmp_path / "test.csv").write_text("\n".join(",".join(row[i] for i in order) for row in rows))
+    found = load(tmp_path / "train.csv", label="kind", test=str(tmp_path / "test.csv"))
+    assert found.test is not None
+    np.testing.assert_array_equal(found.test.x, found.scaling.apply(X))
+    np.testing.assert_array_equal(found.test.y, Y)
+
+
+# --- splitting --------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 4), min_size=12, max_size=200).filter(lambda y: len(set(y)) == max(y) + 1), st.data())
+def test_a_stratified_choice_keeps_every_class_in_proportion(y: list[int], drawn: Any) -> None:
+    labels = np.array(y)
+    counts = np.bincount(labels)
+    chosen = drawn.draw(st.integers(1, len(y) - len(counts)))
+    marked = stratified(labels, chosen, np.random.default_rng(0), leave=1)
+    assert marked.sum() == chosen
+    taken = np.bincount(labels[marked], minlength=len(counts))
+    assert (counts - taken >= 1).all()
+    quota = counts * chosen / len(y)
+    free = taken < counts - 1
+    assert (taken <= np.ceil(quota) + (len(counts) if not free.all() else 0)).all()
+    assert (taken[free] >= np.floor(quota[free])).all()
+
+
+def rows_of(found: data.Data) -> set[bytes]:
+    return {row.tobytes() for row in found.validation.x}
+
+
+def test_the_split_follows_the_seed_and_seed_0_is_one_like_any_other() -> None:
+    splits = [rows_of(load("digits", seed=seed)) for seed in (0, 0, 1, 2)]
+    assert splits[0] == splits[1]
+    assert splits[0] != splits[2] != splits[3]
+
+
+def test_training_and_validation_share_no_row(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", X=np.arange(200.0).reshape(100, 2), y=np.arange(100) % 2)
+    found = load(tmp_path / "rows.npz", scale="none")
+    both = np.concatenate([found.train.x, found.validation.x])[:, 0]
+    assert sorted(both) == list(range(0, 200, 2))
+
+
+def test_max_samples_keeps_every_class(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", X=np.arange(1000.0).reshape(500, 2), y=np.r_[np.zeros(490, int), [1, 2] * 5])
+    found = load(tmp_path / "rows.npz", most=12)
+    assert len(found.train) + len(found.validation) == 12
+    assert set(found.train.y) == {0, 1, 2}
+
+
+# --- scaling ----------------------------------------------------------------------------------------------------------
+
+
+def test_scaling_is_fitted_on_the_training_rows_only() -> None:
+    standard = load("digits", scale="standard")
+    moving = standard.scaling.factor != 1
+    np.testing.assert_allclose(standard.train.x.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(standard.train.x[:, moving].std(axis=0), 1, atol=1e-4)
+    assert np.abs(standard.validation.x.mean(axis=0)).max() > 1e-3
+
+
+def test_every_kind_of_scaling(tmp_path: Path) -> None:
+    x = np.array([[0, 10, 5], [4, 30, 5]], np.uint8)
+    expected = {
+        "none": x,
+        "standard": [[-1, -1, 0], [1, 1, 0]],
+        "minmax": [[0, 0, 0], [1, 1, 0]],
+        "auto": x / 30,
+    }
+    for kind, scaled in expected.items():
+        np.testing.assert_allclose(fit(kind, x, None).apply(x), scaled, atol=1e-6)
+    assert fit("auto", x, None).kind == "pixels"
+    assert fit("auto", x.astype(float), None).kind == "standard"
+
+
+def test_a_large_offset_does_not_cost_precision() -> None:
+    x = 1.6e9 + np.arange(10.0)[:, None]
+    np.testing.assert_allclose(fit("minmax", x, None).apply(x)[:, 0], np.arange(10) / 9, atol=1e-6)

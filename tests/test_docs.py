@@ -1,0 +1,179 @@
+"""The documentation is true: keys, defaults, ranges, commands, examples and variables are those of the code."""
+
+import re
+import shlex
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+import distill
+from distill import cli, config, environment
+from distill.config.plan import INHERITED, SECTIONS, TERM_KEYS, Training, rules_of
+from test_floors import FLOORS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yaml"))
+
+
+def blocks(language: str) -> list[tuple[Path, str]]:
+    """Every fenced block of one language."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return [(page, block) for page in PAGES for block in pattern.findall(page.read_text())]
+
+
+def tables(page: Path) -> dict[str, list[list[str]]]:
+    """Heading -> the rows of the tables under it, cells without backquotes."""
+    found: dict[str, list[list[str]]] = {}
+    heading = ""
+    for line in page.read_text().splitlines():
+        if line.startswith("## "):
+            heading = line[3:]
+        elif line.startswith("| `"):
+            found.setdefault(heading, []).append([cell.strip().strip("`") for cell in line.strip("| ").split(" | ")])
+    return found
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "teachers"])
+def test_config_md_has_every_key_with_its_default_and_range(section: str) -> None:
+    kind = SECTIONS.get(section, Training)
+    defaults = {one.name: one.default for one in fields(kind)}
+    expected = []
+    for name, rule in rules_of(kind).items():
+        value = defaults[name]
+        plain = list(value) if isinstance(value, tuple) else value
+        default = INHERITED if value == INHERITED else yaml.safe_dump(plain, default_flow_style=True).split("\n")[0]
+        expected.append([name, default, rule.says])
+    assert [row[:3] for row in tables(ROOT / "docs/CONFIG.md")[section]] == expected
+
+
+def test_config_md_has_every_key_of_a_term() -> None:
+    rows = {row[0]: row[2] for row in tables(ROOT / "docs/CONFIG.md")["student"]}
+    assert rows == {name: rule.says for name, rule in TERM_KEYS.items()}
+
+
+def test_the_readmes_keys_and_defaults_are_the_codes() -> None:
+    short = config.as_dict(config.load({}))["distillation"]
+    for names, defaults, _ in tables(ROOT / "README.md")["Configure it"]:
+        for name, default in zip(names.split("`, `"), defaults.split(", "), strict=True):
+            assert short[name] in (yaml.safe_load(default), [yaml.safe_load(default)])
+
+
+def test_the_environment_variables_are_documented_wherever_they_should_be() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    assert set(re.findall(r"DISTILL_[A-Z_]+", source)) == environment.VARIABLES.keys()
+    example = (ROOT / ".env.example").read_text().splitlines()
+    assert {
+        line.partition("=")[0] for line in example if "=" in line and line[0] != "#"
+    } == environment.VARIABLES.keys()
+    for before, line in pairwise(example):
+        assert not line.startswith("DISTILL_") or before.startswith("# ")
+    assert {row[0] for row in tables(ROOT / "docs/CONFIG.md")["Environment"]} == environment.VARIABLES.keys()
+
+
+def commands() -> list[tuple[str, str]]:
+    lines = [(page.name, line) for page, block in blocks("bash") for line in block.splitlines()]
+    for path in EXAMPLES:
+        lines += [(path.name, line.lstrip("# ")) for line in path.read_text().splitlines() if "python -m" in line]
+    return [(name, line[line.index("-m distill") :]) for name, line in lines if "-m distill" in line]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) >= 9
+
+
+@pytest.mark.parametrize(("page", "command"), commands())
+def test_every_documented_command_is_one_that_the_program_takes(page: str, command: str) -> None:
+    words = shlex.split(command)[2:]
+    if words[0] not in cli.COMMANDS:
+        words.insert(0, "run")
+    args = cli.parser().parse_args(words)
+    if hasattr(args, "config"):
+        config.load(ROOT / args.config, args.set)
+
+
+@pytest.mark.parametrize(("page", "block"), blocks("yaml"))
+def test_every_documented_piece_of_yaml_is_a_plan(page: Path, block: str, tmp_path: Path) -> None:
+    path = tmp_path / "piece.yaml"
+    path.write_text(f"student:\n  terms:\n    {block}" if block.startswith("- ") else block)
+    assert config.load(path).student.terms
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_runs_shortened(path: Path, real_data: object, in_tmp: Path) -> None:
+    plan = config.load(path)
+    source = plan.data.source if plan.data.source == "digits" else str(real_data(plan.data.source))  # type: ignore[operator]
+    short = [f"data.source={source}", "distillation.max_samples=2000", "distillation.teacher_epochs=2"]
+    results = distill.run(path, [*short, "distillation.student_epochs=1", "output.folder=null"])
+    assert results["teacher_val_accuracy"] > 2 * results["data"]["commonest"]
+
+
+def test_every_key_of_the_results_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs/API.md").read_text()))
+    results = distill.run({"distillation": {"max_samples": 100, "student_epochs": 1}})
+    assert results.keys() <= documented
+    assert results["data"].keys() <= documented
+
+
+def test_every_public_name_is_documented() -> None:
+    text = (ROOT / "docs/API.md").read_text()
+    for name in distill.__all__:
+        assert f"distill.{name}" in text or f"`{name}`" in text, name
+    public = {name for name in vars(distill.Model) if not name.startswith("_")} | {
+        one.name for one in fields(distill.Model)
+    }
+    assert {name for name in public if f"`{name}" not in text} == set()
+
+
+def shape(text: str) -> list[str]:
+    """Text with every number, and the space before it, made alike."""
+    return [re.sub(r" *[-+]?\d[\d.,]*", " 0", line).rstrip() for line in text.strip().splitlines()]
+
+
+def test_the_readme_shows_what_the_main_job_prints(in_tmp: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (in_tmp / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    assert cli.main(["--config", "config.yaml"]) == 0
+    (_, shown), *_ = blocks("text")
+    assert shape(capsys.readouterr().out) == shape(shown)
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_the_pages_name_the_floors_as_they_are() -> None:
+    listing = re.search(r"```text\n(8  cli.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
+    assert listing
+    heights: dict[str, int] = {}
+    height = 99
+    for line in listing[1].splitlines():
+        height = int(line[0]) if line[0].isdigit() else height
+        heights[line.split()[1 if line[0].isdigit() else 0].rstrip("/").replace("/", ".")] = height
+    for floor, rooms in enumerate(FLOORS):
+        for room in rooms:
+            assert heights.get(room, heights.get(room.partition(".")[0])) == floor, room
+    for line in re.findall(r"^    \d  .*$", distill.__doc__ or "", re.MULTILINE):
+        floor, *words = line.split()
+        assert set(FLOORS[int(floor)]) <= set(words)
+
+
+def test_the_top_level_is_as_agreed() -> None:
+    expected = {
+        "README.md",
+        "pyproject.toml",
+        "config.yaml",
+        "src",
+        "tests",
+        "docs",
+        "logs",
+        ".gitignore",
+        ".env.example",
+        ".ci",
+    }
+    written = {".git", ".venv", "runs", ".coverage", ".hypothesis", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+    assert {path.name for path in ROOT.iterdir()} - written == expected

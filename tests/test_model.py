@@ -1,0 +1,111 @@
+"""A finished model: what it answers, that it comes back from its file bit for bit, and that nothing can change it."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import distill
+from conftest import SMALL, blobs
+from distill import data
+from distill.config import load as load_config
+
+
+@pytest.fixture(scope="module")
+def digits() -> np.ndarray:
+    with np.load(data.DIGITS) as file:
+        return np.asarray(file["X"])
+
+
+def test_shapes_and_meaning_of_the_answers(small_run: distill.Results, digits: np.ndarray) -> None:
+    model = small_run.student
+    logits, probabilities, predicted = model.logits(digits), model.predict_proba(digits), model.predict(digits)
+    assert (logits.shape, logits.dtype) == ((1797, 10), np.float32)
+    assert (probabilities.shape, probabilities.dtype) == ((1797, 10), np.float64)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_array_equal(predicted, np.array(model.classes)[probabilities.argmax(axis=1)])
+    assert (model.n_features, model.n_parameters, model.classes) == (64, 2410, tuple(range(10)))
+
+
+def test_the_reported_accuracy_is_that_of_the_model_on_raw_rows(small_run: distill.Results, digits: np.ndarray) -> None:
+    """Scaling, splitting and judging again from the outside gives the figure in the results."""
+    plan = load_config(SMALL)
+    rows = data.load(plan.data, 0.8, 200, 0).validation
+    raw = rows.x / small_run.student.scaling.factor + small_run.student.scaling.offset
+    predicted = small_run.student.predict(raw.round())
+    assert (predicted == rows.y).mean() == pytest.approx(small_run["student_val_accuracy"], abs=1e-12)
+
+
+def test_a_saved_model_gives_bit_equal_logits_in_another_process(
+    tmp_path: Path, small_run: distill.Results, digits: np.ndarray
+) -> None:
+    small_run.student.save(tmp_path / "student.npz")
+    np.save(tmp_path / "rows.npy", digits)
+    code = (
+        "import os, sys, numpy as np, distill; os.chdir(sys.argv[1]); "
+        "np.save('logits.npy', distill.load_model('student.npz').logits(np.load('rows.npy')))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    assert np.load(tmp_path / "logits.npy").tobytes() == small_run.student.logits(digits).tobytes()
+
+
+def test_equal_models_make_equal_files_and_the_header_is_plain_json(tmp_path: Path, small_run: distill.Results) -> None:
+    for name in "ab":
+        small_run.teacher.save(tmp_path / f"{name}.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        header = json.loads(archive.read("model.json"))
+    assert (header["sizes"], header["classes"], header["activation"]) == ([64, 16, 10], list(range(10)), "relu")
+
+
+def test_classes_names_and_label_survive_the_file(tmp_path: Path) -> None:
+    x, y = blobs()
+    names = ["ä", 'b"', "c,d"]
+    lines = [
+        ",".join([*(f"{v:.3f}" for v in row), '"' + names[c].replace('"', '""') + '"'])
+        for row, c in zip(x, y, strict=True)
+    ]
+    (tmp_path / "rows.csv").write_text("w,x,y,z,kind\n" + "\n".join(lines), encoding="utf-8")
+    model = distill.run({"data": {"source": str(tmp_path / "rows.csv"), "label": "kind"}}, ["student.epochs=1"]).student
+    model.save(tmp_path / "model.npz")
+    back = distill.load_model(tmp_path / "model.npz")
+    assert (back.classes, back.names, back.label) == (tuple(sorted(names)), ("w", "x", "y", "z"), "kind")
+    np.testing.assert_array_equal(back.predict(x), model.predict(x))
+
+
+def test_nothing_can_write_to_a_models_weights(small_run: distill.Results) -> None:
+    for array in (small_run.teacher.weights.flat, small_run.teacher.weights["w1"]):
+        with pytest.raises(ValueError, match="read-only"):
+            array += 1
+
+
+def test_a_missing_value_counts_as_the_mean_of_the_training_rows(small_run: distill.Results) -> None:
+    model = small_run.student
+    row = np.full((1, 64), 8.0)
+    hole = row.copy()
+    hole[0, 30] = np.nan
+    row[0, 30] = model.scaling.fill[30]
+    np.testing.assert_array_equal(model.logits(hole), model.logits(row))
+
+
+@pytest.mark.parametrize(
+    ("x", "said"),
+    [
+        (np.zeros((2, 63)), r"\(2, 63\).*\(rows, 64\)"),
+        (np.zeros(64), r"\(64,\).*\(rows, 64\)"),
+        (np.full((1, 64), "a"), r"<U1.*numbers"),
+        (np.full((1, 64), np.inf), r"x\[0, 0\] is inf"),
+        (np.full((1, 64), 1e300), r"x\[0, 0\] is 1e\+300"),
+    ],
+)
+def test_rows_that_the_model_cannot_take_are_named(small_run: distill.Results, x: np.ndarray, said: str) -> None:
+    with pytest.raises(distill.DataError, match=said):
+        small_run.student.logits(x)
+
+
+def test_no_rows_give_no_logits(small_run: distill.Results) -> None:
+    assert small_run.student.logits(np.zeros((0, 64))).shape == (0, 10)

@@ -1,0 +1,77 @@
+"""Optimisers against the papers' formulas written out naively, schedules at their landmarks, clipping."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from distill.nn import optim
+from distill.nn.vector import Array
+
+RATES = [0.1, 0.05, 0.2, 0.01, 0.1]
+
+
+def gradients(size: int) -> Array:
+    return np.random.default_rng(0).normal(size=(len(RATES), size))
+
+
+def run(name: str, size: int, **options: float) -> Array:
+    weights = np.linspace(-1, 1, size)
+    update = optim.OPTIMIZERS[name](size, np.float64, **options)
+    for gradient, rate in zip(gradients(size), RATES, strict=True):
+        update(weights, gradient.copy(), rate)
+    return weights
+
+
+# Two sizes: within one cache block, and across the border of two.
+@pytest.mark.parametrize("size", [5, optim.BLOCK + 3])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam(size: int, decay: float) -> None:
+    w, m, v = np.linspace(-1, 1, size), 0.0, 0.0
+    for t, (g, rate) in enumerate(zip(gradients(size), RATES, strict=True), start=1):
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g * g
+        w = w - rate * decay * w
+        w = w - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    np.testing.assert_allclose(run("adam", size, weight_decay=decay), w, rtol=1e-11)
+
+
+@pytest.mark.parametrize("size", [5, optim.BLOCK + 3])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_sgd(size: int, momentum: float, decay: float) -> None:
+    w, v = np.linspace(-1, 1, size), 0.0
+    for g, rate in zip(gradients(size), RATES, strict=True):
+        v = momentum * v + g + decay * w
+        w = w - rate * v
+    np.testing.assert_allclose(run("sgd", size, momentum=momentum, weight_decay=decay), w, rtol=1e-11)
+
+
+def test_clip_shortens_only_what_is_too_long() -> None:
+    gradient = np.array([3.0, 4.0])
+    assert optim.clip(gradient, 10) == 5
+    np.testing.assert_array_equal(gradient, [3, 4])
+    assert optim.clip(gradient, 1) == 5
+    np.testing.assert_allclose(gradient, [0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", {0: 1.0, 50: 1.0, 99: 1.0}),
+        ("cosine", {0: 1.0, 50: 0.5, 99: 0.00024672}),
+        ("step", {0: 1.0, 49: 1.0, 50: 0.1, 74: 0.1, 75: 0.01, 99: 0.01}),
+    ],
+)
+def test_schedules(schedule: str, expected: dict[int, float]) -> None:
+    assert expected.keys() <= set(range(100))
+    for step, share in expected.items():
+        assert optim.rate_at(step, 100, 2.0, schedule) == pytest.approx(2 * share, rel=1e-4)
+
+
+def test_warmup_rises_linearly_and_then_leaves_the_schedule_whole() -> None:
+    rates = [optim.rate_at(step, 100, 1.0, "cosine", warmup=0.1) for step in range(100)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert all(later <= earlier for earlier, later in pairwise(rates[10:]))

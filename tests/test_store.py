@@ -1,0 +1,96 @@
+"""Files are whole or absent, and a run's folder is one complete run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distill import store
+from distill.errors import OutputError
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    store.write_text(path, "old")
+
+    def break_off() -> None:
+        with store.atomic(path) as file:
+            file.write(b"half of the ne")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_parent_folders_are_created(tmp_path: Path) -> None:
+    store.write_text(tmp_path / "a/b/c.txt", "x")
+    assert (tmp_path / "a/b/c.txt").read_text() == "x"
+
+
+def test_a_link_is_written_through_and_a_device_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
+    store.write_text(tmp_path / "link.txt", "new")
+    assert (tmp_path / "real.txt").read_text() == "new"
+    assert (tmp_path / "link.txt").is_symlink()
+    store.check_writable(Path(os.devnull), [])
+    store.write_text(Path(os.devnull), "x")
+    assert not Path(os.devnull).is_file()
+
+
+def test_nan_never_reaches_json() -> None:
+    with pytest.raises(ValueError, match="nan"):
+        store.to_json({"loss": float("nan")})
+
+
+def test_an_output_that_is_an_input_or_a_folder_or_below_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("x")
+    for output in (path, tmp_path / "." / "config.yaml", tmp_path, path / "below"):
+        with pytest.raises(OutputError):
+            store.check_writable(output, [path])
+    assert path.read_text() == "x"
+
+
+def make_run(folder: Path, text: str, *, complete: bool = True) -> None:
+    with store.RunFolder(folder) as run:
+        for name in (store.RUN_MARK, "student.npz", "results.json"):
+            store.write_text(run / name, text)
+        if complete:
+            run.publish()
+
+
+def test_the_last_complete_run_stays_until_the_next_is_complete(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", "first")
+    make_run(tmp_path / "run", "broken off", complete=False)
+    assert (tmp_path / "run/student.npz").read_text() == "first"
+    assert (tmp_path / "run.partial/student.npz").read_text() == "broken off"
+    make_run(tmp_path / "run", "third")
+    assert {path.read_text() for path in (tmp_path / "run").iterdir()} == {"third"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_with_other_files_is_never_taken_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="no run wrote"), store.RunFolder(tmp_path):
+        pass
+    with pytest.raises(OutputError, match="is a file"), store.RunFolder(tmp_path / "thesis.txt"):
+        pass
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from distill import store, errors\n"
+        "try:\n  with store.RunFolder(Path(sys.argv[1])): pass\n"
+        "except errors.OutputError as error: sys.exit(str(error))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with store.RunFolder(tmp_path / "run"):
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "another run is writing here" in second.stderr
+    assert subprocess.run(command, check=False).returncode == 0
