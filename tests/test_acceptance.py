@@ -33,8 +33,8 @@ def test_letter_recognition(real_data: Callable[[str], Path], in_tmp: Path) -> N
 
 
 def test_mnist(real_data: Callable[[str], Path], in_tmp: Path) -> None:
-    """A small teacher and two epochs: the whole example is a documented command, not a test."""
-    short = ["teachers.teacher.hidden=64", "teachers.teacher.epochs=2", "student.epochs=1"]
+    """A small teacher and three epochs: the whole example is a documented command, not a test."""
+    short = ["teachers.teacher.hidden=128", "teachers.teacher.epochs=3", "student.epochs=1"]
     results = distill.run(EXAMPLES / "mnist.yaml", [f"data.source={real_data('mnist')}", *short])
     assert results["data"]["rows"] == {"train": 57_000, "validation": 3_000, "test": 10_000}
     assert results["teacher_test_accuracy"] > 0.95
