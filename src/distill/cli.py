@@ -100,7 +100,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
     default = environment.variable("DISTILL_CONFIG", "config.yaml")
-    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=f"the plan (default: {default})")
+    escaped = default.replace("%", "%%")  # argparse formats its help texts
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=f"the plan (default: {escaped})")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as distillation.alpha=0.5"
     )
@@ -119,8 +120,10 @@ def _run(args: argparse.Namespace) -> None:
     plan = _plan(args)
     from distill import pipeline, report, store
 
-    if args.output:
-        store.check_writable(args.output, [args.config])
+    inputs = [args.config, *pipeline.inputs(plan)]
+    for output in (args.output, plan.logging.file):
+        if output:
+            store.check_writable(Path(output), inputs)
     _open_log(plan.logging, quiet=args.quiet)
     log.info("run of %s", args.config)
     with _progress(plan, args) as on_epoch:

@@ -1,6 +1,7 @@
 """The environment variables that `distill` reads, and the thread limit, which must be set before NumPy loads."""
 
 import os
+import re
 import sys
 
 from distill.errors import ConfigError
@@ -34,7 +35,7 @@ def limit_threads(widest_layer: int) -> None:
     Does nothing once NumPy is loaded, as BLAS reads its variables only then.
     """
     asked = variable("DISTILL_THREADS", "auto")
-    if asked != "auto" and not (asked.isascii() and asked.isdigit() and 1 <= int(asked[:9]) <= 1024):
+    if asked != "auto" and not (re.fullmatch("[1-9][0-9]{0,3}", asked) and int(asked) <= 1024):
         raise ConfigError([f"DISTILL_THREADS: {asked!r} is not a thread count; must be auto or 1 to 1024"])
     if "numpy" in sys.modules:
         return
@@ -51,4 +52,4 @@ def limit_threads(widest_layer: int) -> None:
 def threads() -> int | None:
     """The BLAS threads asked for, or None where nobody chose (NumPy was loaded before `distill`)."""
     chosen = next((os.environ[name] for name in BLAS_THREADS if os.environ.get(name)), "")
-    return int(chosen) if chosen.isdigit() else None
+    return int(chosen) if re.fullmatch("[0-9]{1,6}", chosen) else None

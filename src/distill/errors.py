@@ -4,10 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 
+def printable(text: str) -> str:
+    """One line whatever the text holds: file names, class names and keys are a user's, and hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class DistillError(Exception):
     """The run failed for a reason the user can act on."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class ConfigError(DistillError):
@@ -16,8 +24,8 @@ class ConfigError(DistillError):
     exit_code = 2
 
     def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
+        self.faults = tuple(map(printable, faults))
+        Exception.__init__(self, "\n".join(self.faults))
 
 
 class DivergedError(DistillError):

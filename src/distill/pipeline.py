@@ -57,6 +57,12 @@ def run(
     return results
 
 
+def inputs(plan: Config) -> list[Path]:
+    """The files and folders that a plan reads, so that no output replaces one of them."""
+    named = [plan.data.source, plan.data.test]
+    return [rows.locate(name) for name in named if name and name != "digits"]
+
+
 def load_data(plan: Config) -> Data:
     """The rows of a plan, and a word about them in the log."""
     short = plan.distillation

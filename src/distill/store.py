@@ -62,6 +62,7 @@ def check_writable(output: Path, inputs: Iterable[Path]) -> None:
     """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
     or an output that would replace one of the inputs."""
     with _as_output_error(output):
+        output = output.resolve()
         if output.is_dir():
             raise OutputError(f"{output}: is a folder; name a file")
         for path in inputs:
@@ -128,8 +129,9 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
-        self.partial = self.path.with_name(self.path.name + ".partial")
+        with _as_output_error(path):
+            self.path = path.resolve()
+            self.partial = self.path.with_name(self.path.name + ".partial")
         self.lock: int | None = None
 
     def __enter__(self) -> "RunFolder":
@@ -182,6 +184,6 @@ class RunFolder:
 def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written: {reason}; name another place, or make room") from None

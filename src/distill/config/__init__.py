@@ -85,7 +85,7 @@ def dump(config: Config) -> str:
 
 
 def _in_file_order(fault: str) -> tuple[int, int]:
-    place = re.search(r":(\d+):(\d+): ", fault)
+    place = re.search(r":(\d{1,9}):(\d{1,9}): ", fault)
     return (int(place[1]), int(place[2])) if place else (0, 0)
 
 
@@ -127,7 +127,9 @@ def _override(tree: Node, overrides: Iterable[str], faults: list[str]) -> Node:
 
 
 def _put(tree: Node, names: list[str], node: Node, where: str) -> Node:
-    entries = dict(tree.value) if isinstance(tree.value, dict) else {}
+    if tree.value is not None and not isinstance(tree.value, dict):
+        return tree  # no place for a key; the reader says what is wrong with it
+    entries = dict(tree.value or {})
     inner = entries[names[0]].node if names[0] in entries else Node({}, where)
     entries[names[0]] = Entry(where, _put(inner, names[1:], node, where) if names[1:] else node)
-    return Node(entries, tree.where)
+    return Node(entries, tree.where, tree.sound)

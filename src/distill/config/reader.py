@@ -31,9 +31,17 @@ class Reader:
 
     def __init__(self, tree: Node, faults: list[str]) -> None:
         self.tree, self.faults = tree, faults
+        self.broken: set[str] = set()  # paths at or in which something is wrong
 
     def fault(self, where: str, path: str, what: str) -> None:
         self.faults.append(f"{where}: {path}: {what}" if path else f"{where}: {what}")
+        self.broken.add(path)
+
+    def sound(self, *sections: str) -> bool:
+        """Whether nothing is wrong in these sections, so that a check across keys speaks of what was really written."""
+        return not any(
+            path == one or path.startswith((f"{one}.", f"{one}[")) for one in sections for path in self.broken
+        )
 
     def config(self, folder: str | None) -> Config:
         sections = self.entries(self.tree, "", TOP_LEVEL)
@@ -56,21 +64,25 @@ class Reader:
 
     def entries(self, node: Node, path: str, allowed: Iterable[str] | None) -> dict[str, Entry]:
         """A mapping's known entries; an empty section (null) has none."""
-        if (node.value is None and path) or node.value is REFUSED:
-            return {}
+        if not node.sound:
+            self.broken.add(path)
         if not isinstance(node.value, dict):
-            if path:
-                what = f"{describe(_bare(node))}; must be a mapping of keys"
-            else:
-                what = f"the top level: {describe(_bare(node))}; must be a mapping of sections: {', '.join(TOP_LEVEL)}"
-            self.fault(node.where, path, what)
+            bare = _bare(node)
+            if bare is not REFUSED and not (bare is None and path):
+                kinds = "keys" if path else f"sections: {', '.join(TOP_LEVEL)}"
+                self.fault(
+                    node.where,
+                    path,
+                    f"{'' if path else 'the top level: '}{describe(bare)}; must be a mapping of {kinds}",
+                )
             return {}
         known = {}
         for name, entry in node.value.items():
             if allowed is None or name in allowed:
                 known[name] = entry
             else:
-                self.fault(entry.where, f"{path}.{name}".lstrip("."), f"unknown key; {_suggest(name, path, allowed)}")
+                inner = f"{path}.{name}" if path else name
+                self.fault(entry.where, inner, f"unknown key; {_suggest(name, path, allowed)}")
         return known
 
     def values(self, node: Node, path: str, rules: Mapping[str, Rule]) -> dict[str, Any]:
@@ -122,7 +134,7 @@ class Reader:
     def terms(self, entry: Entry, base: Distillation, teachers: Mapping[str, Training]) -> tuple[Term, ...]:
         items, before = entry.node.value, len(self.faults)
         if not isinstance(items, list) or not items:
-            if items is not REFUSED:
+            if _bare(entry.node) is not REFUSED:
                 what = (
                     f"{describe(_bare(entry.node))}; must be a list of terms, such as [{{loss: response, weight: 1}}]"
                 )
@@ -134,10 +146,12 @@ class Reader:
         return tuple(terms)
 
     def term(self, node: Node, path: str, base: Distillation, teachers: Mapping[str, Training]) -> Term:
+        if node.value is None:
+            self.fault(node.where, path, f"{describe(None)}; must be a term, such as {{loss: response, weight: 1}}")
         given = self.values(node, path, TERM_KEYS)
         loss = given.pop("loss", None)
         if loss is None:
-            if isinstance(node.value, dict) and "loss" not in node.value:
+            if self.sound(path):
                 self.fault(node.where, path, f"no loss is named; add loss: {' or '.join(TERM_OPTIONS)}")
             return Term("cross_entropy", 1.0)
         for name in given.keys() - TERM_OPTIONS[loss].keys() - {"weight"}:
@@ -147,7 +161,7 @@ class Reader:
         if not listens:
             return Term(loss, weight)
         teacher = given.get("teacher", next(iter(teachers)))
-        if teacher not in teachers:
+        if teacher not in teachers and self.sound("teachers") and "teacher" not in self.broken:
             what = f"there is no teacher {teacher!r}; must be one of {', '.join(teachers)}"
             self.fault(node.value["teacher"].node.where, f"{path}.teacher", what)
         options = {name: given.get(name, getattr(base, name)) for name in TERM_OPTIONS[loss] if name != "teacher"}
@@ -160,7 +174,7 @@ class Reader:
         own = {"hidden": f"{role}_hidden", "epochs": f"{role}_epochs"}
         supplied = {name: getattr(base, own.get(name, name)) for name in rules_of(Training)}
         plan = kind(**(supplied | given))
-        if plan.optimizer == "adam" and given.get("momentum") is not None:
+        if plan.optimizer == "adam" and given.get("momentum") is not None and self.sound(path, "distillation"):
             what = "acts only with optimizer: sgd, but this network uses adam; remove it or set the optimizer"
             self.fault(node.value["momentum"].where, f"{path}.momentum", what)
         momentum = None if plan.optimizer == "adam" else 0.9 if plan.momentum is None else plan.momentum
@@ -178,10 +192,12 @@ class Reader:
         def place(section: str, name: str) -> str:
             return str(sections[section].node.value[name].where)
 
-        if given["distillation"].get("momentum") is not None and all(n.optimizer == "adam" for n in networks):
+        sgd = any(network.optimizer == "sgd" for network in networks)
+        given_momentum = given["distillation"].get("momentum") is not None
+        if given_momentum and not sgd and self.sound("distillation", "teachers", "student"):
             what = "acts only with optimizer: sgd, but every network uses adam; remove it or set the optimizer"
             self.fault(place("distillation", "momentum"), "distillation.momentum", what)
-        if plain["data"].source == "digits":
+        if plain["data"].source == "digits" and self.sound("data"):
             for name, idle in (("label", None), ("header", "auto")):
                 if given["data"].get(name, idle) != idle:
                     what = "acts only on CSV files, but the source is digits; remove it"

@@ -111,6 +111,6 @@ def hint(value: object, says: str) -> str:
             return f" (write {stripped if bare[:1] == '0' and bare[1:2].isdigit() else bare}, without quotes)"
     if isinstance(value, float) and "whole" in says and value.is_integer() and abs(value) < 1e15:
         return f" (write {int(value)})"
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and says.startswith("a text"):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and "a text" in says:
         return " (put it in quotes)"
     return ""

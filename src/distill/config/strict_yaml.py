@@ -18,6 +18,7 @@ MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 32
 
+NOT_ALLOWED = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 WORDS: dict[str, bool | float | None] = {
@@ -39,10 +40,14 @@ REFUSED = Refused()
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands. `value` is a scalar, a list of nodes, a dict of entries, or REFUSED."""
+    """A value and where it stands. `value` is a scalar, a list of nodes, a dict of entries, or REFUSED.
+
+    A node is not `sound` when something inside it was refused: what follows from its absence is no fault of its own.
+    """
 
     value: Any
     where: str
+    sound: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,25 +68,28 @@ def parse(text: str | bytes, name: str, faults: list[str], *, one_place: bool = 
         return None
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        if odd := NOT_ALLOWED.search(decoded):
+            before = decoded[: odd.start()]
+            place = name if one_place else f"{name}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+            faults.append(f"{place}: the character U+{ord(odd[0]):04X} is not allowed in YAML; remove it")
+            return None
         return _Reader(decoded, name, faults, one_place).document()
-    except UnicodeError as error:
+    except UnicodeDecodeError as error:
         faults.append(_not_utf8(error, name))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and not one_place else name
         faults.append(f"{place}: this is not YAML: {error.problem or error.context}; check quotes, colons and indent")
-    except yaml.reader.ReaderError as error:
-        faults.append(f"{name}: character {error.position + 1} ({error.character!r}) is not allowed in YAML; remove it")
+    except yaml.YAMLError as error:
+        faults.append(f"{name}: this is not YAML: {error}; save it as plain UTF-8 text")
     except _HaltError as halt:
         faults.append(str(halt))
     return None
 
 
-def _not_utf8(error: UnicodeError, name: str) -> str:
-    if not isinstance(error, UnicodeDecodeError):
-        return f"{name}: the text is not valid Unicode; save it as UTF-8"
-    before, byte = error.object[: error.start], error.object[error.start]
-    line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+def _not_utf8(error: UnicodeDecodeError, name: str) -> str:
+    before, byte = error.object[: error.start].decode("utf-8"), error.object[error.start]
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
     return f"{name}:{line}:{column}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
 
 
@@ -117,6 +125,7 @@ class _Reader:
             raise _HaltError(f"{where}: more than {MAX_NODES:,} values; a configuration needs far fewer")
         if depth > MAX_DEPTH:
             raise _HaltError(f"{where}: nested more than {MAX_DEPTH} levels deep; a configuration needs far fewer")
+        before = len(self.faults)
         if isinstance(event, yaml.AliasEvent):
             return self.refuse(where, f"alias *{event.anchor} is refused; write the value out")
         if event.anchor is not None:
@@ -129,11 +138,11 @@ class _Reader:
             value = self.sequence(depth)
         else:
             value = self.mapping(depth)
-        return Node(REFUSED if event.tag is not None else value, where)
+        return Node(REFUSED if event.tag is not None else value, where, sound=len(self.faults) == before)
 
     def refuse(self, where: str, why: str) -> Node:
         self.faults.append(f"{where}: {why}")
-        return Node(REFUSED, where)
+        return Node(REFUSED, where, sound=False)
 
     def sequence(self, depth: int) -> list[Node]:
         items = []
@@ -151,7 +160,7 @@ class _Reader:
                 self.refuse(key.where, "merge key << is refused; write the keys out")
             elif not plain or not event.value:
                 if key.value is not REFUSED:
-                    self.refuse(key.where, "a key must be a word")
+                    self.refuse(key.where, "a key must be a word; quote it, or remove the brackets")
             elif event.value in entries:
                 first = entries[event.value].where
                 self.refuse(key.where, f"duplicate key {event.value!r}, first given at {first}; keep one of the two")
@@ -183,4 +192,4 @@ def from_python(value: object, where: str, faults: list[str], depth: int = 1) ->
     if value is None or type(value) in (bool, int, float, str):
         return Node(value, where)
     faults.append(f"{where}: a {type(value).__name__} is no configuration value; use plain Python values")
-    return Node(REFUSED, where)
+    return Node(REFUSED, where, sound=False)

@@ -20,7 +20,7 @@ from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.streams import stream
 
-__all__ = ["Data", "Rows", "Scaling", "class_numbers", "load", "read_new"]
+__all__ = ["Data", "Rows", "Scaling", "class_numbers", "load", "locate", "read_new"]
 
 DIGITS = Path(__file__).with_name("digits.npz")
 
