@@ -7,6 +7,7 @@ import argparse
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -144,20 +145,21 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    model, table = _model_and_rows(args, label=None)
-    from distill import report, store
+    model, table = _model_and_rows(args, asked=None)
+    from distill import data, report, store
 
+    if args.output:
+        store.check_writable(args.output, [args.model, data.locate(args.data)])
     text = report.predictions_csv(model.classes, model.predict_proba(table.x))
-    if args.output is None:
+    if args.output:
+        store.write_text(args.output, text)
+    else:
         print(text, end="")
-        return
-    store.check_writable(args.output, [args.model, Path(args.data)])
-    store.write_text(args.output, text)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    label = int(args.label) if args.label and args.label.lstrip("-").isdigit() else args.label
-    model, table = _model_and_rows(args, label)
+    asked = int(args.label) if re.fullmatch("-?[0-9]{1,9}", args.label or "") else args.label
+    model, table = _model_and_rows(args, asked)
     from distill import data, metrics, report, store
     from distill.errors import DataError
 
@@ -173,13 +175,13 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(store.to_json(figures) if args.json else report.evaluation_text(figures), end="" if args.json else "\n")
 
 
-def _model_and_rows(args: argparse.Namespace, label: int | str | None) -> "tuple[Model, Table]":
+def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple[Model, Table]":
     environment.limit_threads(_widest_layer(args.model))
     from distill import data
     from distill.model import load_model
 
     model = load_model(args.model)
-    return model, data.read_new(args.data, model.n_features, model.names, model.label if label is None else label)
+    return model, data.read_new(args.data, model.scaling, model.names, model.label, asked)
 
 
 def _widest_layer(path: Path) -> int:

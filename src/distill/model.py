@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from distill.data import Data, Scaling
+from distill.data.scaling import SCALES
 from distill.errors import DataError
 from distill.nn import mlp
 from distill.nn.ops import log_softmax
@@ -54,7 +55,12 @@ class Model:
         if not np.isfinite(scaled).all():
             row, column = (int(i) for i in np.argwhere(~np.isfinite(scaled))[0])
             raise DataError(f"x[{row}, {column}] is {rows[row, column]}, which is infinite or too large; replace it")
-        return mlp.logits(self.weights, scaled)
+        with np.errstate(all="ignore"):
+            answers = mlp.logits(self.weights, scaled)
+        if not np.isfinite(answers).all():
+            row = int(np.argwhere(~np.isfinite(answers))[0, 0])
+            raise DataError(f"the logits of x[{row}] are not finite: its values, or the model's weights, are too large")
+        return answers
 
     def predict_proba(self, x: ArrayLike) -> Array:  # (N,D) -> (N,M)
         """Probabilities (N,M), float64, one column a class in the order of `classes`; rows sum to 1."""
@@ -72,17 +78,8 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the model to one .npz file, whole or not at all. Raises OutputError."""
-        header = {
-            "format": FORMAT,
-            "sizes": self.sizes,
-            "activation": "relu",
-            "classes": self.classes,
-            "names": self.names,
-            "label": self.label,
-            "scale": self.scaling.kind,
-        }
         scaling = {"offset": self.scaling.offset, "factor": self.scaling.factor, "fill": self.scaling.fill}
-        write_model(Path(path), header, {"weights": self.weights.flat} | scaling)
+        write_model(Path(path), _header(self), {"weights": self.weights.flat} | scaling)
 
 
 def from_training(weights: Vector, sizes: Sequence[int], data: Data) -> Model:
@@ -98,15 +95,46 @@ def load_model(path: str | Path) -> Model:
         raise DataError(f"{path}: model format {header.get('format')!r}; this version reads format {FORMAT}")
     arrays = read_npz(path)
     try:
-        sizes = tuple(header["sizes"])
-        classes, names = tuple(header["classes"]), header["names"]
+        sizes, classes, names = tuple(header["sizes"]), tuple(header["classes"]), header["names"]
+        if len(sizes) < 2 or not all(type(size) is int and 0 < size < 2**31 for size in sizes):
+            raise ValueError(f"layers of {sizes} units")
         weights = Vector(mlp.shapes(sizes), flat=arrays["weights"]).frozen()
         scaling = Scaling(header["scale"], arrays["offset"], arrays["factor"], arrays["fill"])
-        fits = all(array.shape == sizes[:1] for array in (scaling.offset, scaling.factor, scaling.fill))
-        if weights.flat.dtype != np.float32 or not fits or len(classes) != sizes[-1]:
-            raise ValueError("its parts do not fit together")
-        if not np.isfinite(weights.flat).all():
-            raise ValueError("its weights are not finite")
-        return Model(weights, sizes, scaling, classes, tuple(names) if names else None, header["label"])
-    except (KeyError, TypeError, ValueError) as error:
+        model = Model(weights, sizes, scaling, classes, None if names is None else tuple(names), header["label"])
+        _check(model, header)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a whole model file of distill: {error}; train it again") from None
+    return model
+
+
+def _header(model: Model) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "sizes": list(model.sizes),
+        "activation": "relu",
+        "classes": list(model.classes),
+        "names": None if model.names is None else list(model.names),
+        "label": model.label,
+        "scale": model.scaling.kind,
+    }
+
+
+def _check(model: Model, header: dict[str, Any]) -> None:
+    """Raise ValueError unless the model's parts fit together and its header is the one that `save` would write."""
+    scaling = (model.scaling.offset, model.scaling.factor, model.scaling.fill)
+    wrong = {
+        "header": _header(model) != header,
+        "classes": len(set(map(str, model.classes))) != len(model.classes)
+        or len(model.classes) != model.sizes[-1]
+        or not all(type(label) in (str, int, float, bool) for label in model.classes),
+        "label": type(model.label) not in (type(None), str, int),
+        "scale": model.scaling.kind not in SCALES,
+        "names": model.names is not None
+        and (len(set(model.names)) != model.sizes[0] or not all(type(name) is str for name in model.names)),
+        "scaling": not all(
+            one.shape == model.sizes[:1] and one.dtype == np.float64 and np.isfinite(one).all() for one in scaling
+        ),
+        "weights": model.weights.flat.dtype != np.float32 or not np.isfinite(model.weights.flat).all(),
+    }
+    if faults := [part for part, is_wrong in wrong.items() if is_wrong]:
+        raise ValueError(f"its {' and '.join(faults)} cannot be right")

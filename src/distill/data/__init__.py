@@ -5,7 +5,7 @@ Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `idx` (the 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Data:
     classes: tuple[Any, ...]  # class number -> label as the file spells it
     scaling: Scaling
     names: tuple[str, ...] | None  # of the features, where the file has them
-    label: int | str | None  # the label's column, as the plan names it
+    label: int | str | None  # the label's column in a CSV, by name where it has a header
     missing: int  # empty fields among all features
 
     @property
@@ -74,57 +74,72 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
     labels, y = np.unique(rows.y, return_inverse=True)
     classes = tuple(labels.tolist())
     _check_classes(plan.source, classes, len(y), max_samples)
-    x = rows.x
+    used = np.arange(len(y))
     if max_samples is not None and max_samples < len(y):
-        kept = _every_class(y, max_samples, stream(seed, "subsample"))
-        x, y = x[kept], y[kept]
-    held_out = round(len(y) * (1 - train_ratio))
-    held_out = max(1, min(held_out, len(y) - len(classes)))
-    validation = stratified(y, held_out, stream(seed, "split"), leave=1)
-    scaling = fit(plan.scale, x[~validation], rows.names)
+        used = np.flatnonzero(~stratified(y, len(y) - max_samples, stream(seed, "subsample"), leave=1))
+    held_out = max(1, min(round(len(used) * (1 - train_ratio)), len(used) - len(classes)))
+    held = stratified(y[used], held_out, stream(seed, "split"), leave=1)
+    scaling = fit(plan.scale, rows.x[used[~held]])
+    _check_scaling(scaling, rows)
     return Data(
         source=plan.source,
-        train=_ready(scaling, x[~validation], y[~validation], plan),
-        validation=_ready(scaling, x[validation], y[validation], plan),
+        train=_ready(scaling, rows, used[~held], y),
+        validation=_ready(scaling, rows, used[held], y),
         test=None if test is None else _test(test, rows, scaling, classes, plan),
         classes=classes,
         scaling=scaling,
         names=rows.names,
-        label=plan.label,
-        missing=int(np.isnan(x).sum()) if x.dtype.kind == "f" else 0,
+        label=rows.label,
+        missing=int(np.isnan(rows.x[used]).sum()) if rows.x.dtype.kind == "f" else 0,
     )
 
 
-def read_new(path: str, features: int, names: Sequence[str] | None, label: int | str | None) -> Table:
-    """Rows for a finished model of so many features, with their labels where the file has any.
+def read_new(
+    path: str, scaling: Scaling, names: Sequence[str] | None, label: int | str | None, asked: int | str | None = None
+) -> Table:
+    """Rows for a finished model with this scaling, with their labels where the file has any. Raises DataError.
 
     A CSV with the model's feature names is read by name, in any order and among other columns; one without is read by
-    position, with or without the label's column. A file with a test set of its own gives that one.
+    position, with or without the label's column. `label` is where the training file had it; `asked`, where given, must
+    be there. A file with a test set of its own gives that one.
     """
-    place = locate(path)
-    if (kind := _kind(place)) is not csvfile:
-        source: Source = kind.read(place)
+    table = _new_rows(path, len(scaling.offset), names, label, asked)
+    _scaled(scaling, table, np.arange(len(table.x)))
+    return table
+
+
+def _new_rows(
+    path: str, features: int, names: Sequence[str] | None, label: int | str | None, asked: int | str | None
+) -> Table:
+    found = locate(path)
+    if (kind := _kind(found)) is not csvfile:
+        if asked is not None:
+            raise DataError(f"{path}: --label names a column of a CSV file, and this is none; remove it")
+        source: Source = kind.read(found)
         table = source.test or source.rows
         if table.x.shape[1] != features:
             raise DataError(
-                f"{path}: {table.x.shape[1]} features, but the model takes {features}; give it rows of that kind"
+                f"{path}: {table.x.shape[1]} features, but the model takes {features}; give rows of that kind"
             )
         return table
-    sheet = csvfile.read_sheet(place, "auto", tuple(names) if names else None)
+    sheet = csvfile.read_sheet(found, "auto", tuple(names) if names else None)
     header = sheet.header or ()
     column = None
+    if asked is not None:
+        column = csvfile.label_column(sheet, asked)
+    elif isinstance(label, str) and label in header:
+        column = header.index(label)
+    elif isinstance(label, int) and sheet.width == features + 1:
+        column = csvfile.label_column(sheet, label)
     if names and header:
         if missing := [name for name in names if name not in header]:
             raise DataError(f"{path}: no column {missing[0]!r}; the model needs {', '.join(names)}")
-        if label is not None and (not isinstance(label, str) or label in header):
-            column = csvfile.label_column(sheet, label)
-        wanted = [header.index(name) for name in names]
-        return csvfile.table(sheet, wanted, None if column in wanted else column)
-    if sheet.width == features + 1:
-        column = csvfile.label_column(sheet, -1 if label is None or isinstance(label, str) else label)
-    elif sheet.width != features:
-        raise DataError(f"{path}: {sheet.width} columns, but the model takes {features} features (and perhaps a label)")
-    return csvfile.table(sheet, [i for i in range(sheet.width) if i != column], column)
+        return csvfile.table(sheet, [header.index(name) for name in names], column)
+    others = [i for i in range(sheet.width) if i != column]
+    if len(others) != features:
+        what = f"the model takes {features} features" + (f", named {', '.join(names)}; add a header" if names else "")
+        raise DataError(f"{path}: {len(others)} columns beside the label's, but {what}; give rows of that kind")
+    return csvfile.table(sheet, others, column)
 
 
 def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
@@ -171,20 +186,29 @@ def _check_classes(name: str, classes: tuple[Any, ...], rows: int, max_samples: 
         )
 
 
-def _every_class(y: Array, most: int, rng: np.random.Generator) -> Array:
-    """Mark `most` rows, at least one of every class."""
-    return ~stratified(y, len(y) - most, rng, leave=1)
+def _check_scaling(scaling: Scaling, rows: Table) -> None:
+    for column in np.flatnonzero(np.isnan(scaling.fill)):
+        raise DataError(f"{rows.place(None, int(column))}: has no value in any training row; remove the column")
+    for column in np.flatnonzero(
+        ~(np.isfinite(scaling.offset) & np.isfinite(scaling.factor) & np.isfinite(scaling.fill))
+    ):
+        raise DataError(
+            f"{rows.place(None, int(column))}: its numbers are too large to scale; divide them by a constant"
+        )
 
 
-def _ready(scaling: Scaling, x: Array, y: Array, plan: DataPlan) -> Rows:
-    scaled = scaling.apply(x)
+def _ready(scaling: Scaling, table: Table, used: Array, y: Array) -> Rows:
+    """The used rows of a table; y (N,) covers all of its rows."""
+    return Rows(_scaled(scaling, table, used), y[used].astype(np.int64))
+
+
+def _scaled(scaling: Scaling, table: Table, used: Array) -> Array:
+    scaled = scaling.apply(table.x[used])
     if not np.isfinite(scaled).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(scaled))[0])
-        raise DataError(
-            f"{plan.source}: {x[row, column]:g} in feature {column} is too large for float32 with scale: {plan.scale}; "
-            "use scale: standard, or remove it"
-        )
-    return Rows(scaled, y.astype(np.int64))
+        place, value = table.place(int(used[row]), column), table.x[used[row], column]
+        raise DataError(f"{place}: {value:g} is too large for float32 with scale {scaling.kind}; remove or replace it")
+    return scaled
 
 
 def _test(test: Table, rows: Table, scaling: Scaling, classes: tuple[Any, ...], plan: DataPlan) -> Rows:
@@ -196,10 +220,11 @@ def _test(test: Table, rows: Table, scaling: Scaling, classes: tuple[Any, ...], 
             f"{plan.test or plan.source}: the test set has {test.x.shape[1]} features, "
             f"the training rows have {rows.x.shape[1]}; make them alike"
         )
-    x = test.x
     if rows.names and test.names and rows.names != test.names:
-        if set(rows.names) != set(test.names):
-            odd = sorted(set(rows.names) ^ set(test.names))[0]
-            raise DataError(f"{plan.test}: the column {odd!r} is in only one of the training and the test file")
-        x = x[:, [test.names.index(name) for name in rows.names]]
-    return _ready(scaling, x, class_numbers(test, classes), plan)
+        if odd := sorted(set(rows.names) ^ set(test.names)):
+            raise DataError(f"{plan.test}: the column {odd[0]!r} is in only one of the training and the test file")
+        order = [test.names.index(name) for name in rows.names]
+        original = test.place
+        place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
+        test = replace(test, x=test.x[:, order], names=rows.names, place=place)
+    return _ready(scaling, test, np.arange(len(test.x)), class_numbers(test, classes))

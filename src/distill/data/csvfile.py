@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import math
 import re
 import zlib
@@ -34,9 +35,10 @@ class Sheet:
     def width(self) -> int:
         return len(self.rows[0])
 
-    def place(self, row: int, column: int | None) -> str:
-        named = f" ({self.header[column]!r})" if self.header and column is not None else ""
-        return f"{self.name}: line {self.lines[row]}" + ("" if column is None else f", column {column}{named}")
+    def place(self, row: int | None, column: int) -> str:
+        named = f" ({self.header[column]!r})" if self.header else ""
+        at = "" if row is None else f"line {self.lines[row]}, "
+        return f"{self.name}: {at}column {column}{named}"
 
 
 def read(path: Path, label: int | str | None, header: bool | str) -> Source:
@@ -51,12 +53,12 @@ def read(path: Path, label: int | str | None, header: bool | str) -> Source:
 
 
 def read_sheet(path: Path, header: bool | str, names: tuple[str, ...] | None = None) -> Sheet:
-    """The file's fields. With `header` auto, a first row that holds all of `names` is the header, or without `names`
-    one that has a text where the second row has a number."""
+    """The file's fields. With `header` auto, the first row is one when it holds all of `names`, or has a text where the
+    second row has a number."""
     text = _text(path)
     first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = [], []
     try:
         for row in reader:
@@ -71,14 +73,13 @@ def read_sheet(path: Path, header: bool | str, names: tuple[str, ...] | None = N
                 f"{path}: line {line}: {len(row)} fields, but line {lines[0]} has {len(rows[0])}; make them alike"
             )
     if header == "auto":
-        header = bool(rows) and (
-            set(names) <= {field.strip() for field in rows[0]} if names else _looks_like_header(rows)
-        )
+        named = bool(names and rows) and set(names or ()) <= {field.strip() for field in rows[0]}
+        header = named or _looks_like_header(rows)
     titles = tuple(field.strip() for field in rows[0]) if header and rows else None
     if titles:
-        rows, lines = rows[1:], lines[1:]
+        top, rows, lines = lines[0], rows[1:], lines[1:]
         if twice := [name for name in titles if titles.count(name) > 1]:
-            raise DataError(f"{path}: line 1: the column name {twice[0]!r} stands twice; give every column its own")
+            raise DataError(f"{path}: line {top}: the column name {twice[0]!r} stands twice; give every column its own")
     if not rows:
         raise DataError(f"{path}: no rows; must hold at least one" + (" under the header" if titles else ""))
     return Sheet(str(path), titles, rows, lines, text.isascii() and "_" not in text)
@@ -105,12 +106,18 @@ def table(sheet: Sheet, features: list[int], label: int | None) -> Table:
     """Numbers from the feature columns, texts (or whole numbers) from the label's."""
     blocks = range(0, len(sheet.rows), BLOCK_ROWS)
     x = np.concatenate([_numbers(sheet, features, start) for start in blocks])
-    names = tuple(sheet.header[i] for i in features) if sheet.header else None
+    header = sheet.header
 
-    def place(row: int, column: int | None) -> str:
-        return sheet.place(row, label if column is None else features[column])
+    def place(row: int | None, column: int | None) -> str:
+        return sheet.place(row, label or 0 if column is None else features[column])
 
-    return Table(x, None if label is None else _labels(sheet, label), names, place)
+    return Table(
+        x,
+        None if label is None else _labels(sheet, label),
+        place,
+        names=tuple(header[i] for i in features) if header else None,
+        label=header[label] if header and label is not None else label,
+    )
 
 
 def _text(path: Path) -> str:

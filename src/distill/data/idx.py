@@ -4,12 +4,12 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from distill.data.table import Source, Table, from_arrays
+from distill.data.table import Place, Source, Table, from_arrays
 from distill.errors import DataError
 from distill.nn.vector import Array
 
@@ -30,7 +30,7 @@ def read(path: Path) -> Source:
 def read_idx(path: Path) -> Array:
     """One IDX file: two zero bytes, a type, the number of dimensions, the dimensions, the numbers."""
     raw = _bytes(path)
-    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not raw[3]:
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not 1 <= raw[3] <= 32:
         raise DataError(
             f"{path}: begins with {raw[:4].hex(' ')!r}, which is no IDX magic number; must be 00 00 TYPE DIMENSIONS"
         )
@@ -63,9 +63,10 @@ def _find(folder: Path, prefix: str, spellings: Sequence[str]) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _place(images: Path, labels: Path) -> Callable[[int, int | None], str]:
-    def place(row: int, column: int | None) -> str:
-        return f"{labels}: row {row}" if column is None else f"{images}: row {row}, column {column}"
+def _place(images: Path, labels: Path) -> Place:
+    def place(row: int | None, column: int | None) -> str:
+        at = "" if row is None else f": row {row}"
+        return f"{labels}{at}" if column is None else f"{images}{at}" + (f", column {column}" if at else "")
 
     return place
 

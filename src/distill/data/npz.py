@@ -21,7 +21,9 @@ def read(path: Path) -> Source:
 def _table(path: Path, arrays: dict[str, Array], suffix: str) -> Table:
     x, y = f"X{suffix}", f"y{suffix}"
 
-    def place(row: int, column: int | None) -> str:
+    def place(row: int | None, column: int | None) -> str:
+        if row is None:
+            return f"{path}: {y if column is None else x}"
         return f"{path}: {y}[{row}]" if column is None else f"{path}: {x}[{row}, {column}]"
 
     return from_arrays(arrays[x], arrays.get(y), place)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.errors import DataError
 from distill.nn.vector import Array
 
 BLOCK_ROWS = 4096  # rows scaled at a time, so that the float64 intermediate stays small
@@ -24,33 +23,31 @@ class Scaling:
         scaled = np.empty(x.shape, np.float32)
         for start in range(0, len(x), BLOCK_ROWS):
             block = x[start : start + BLOCK_ROWS].astype(np.float64)
-            if np.isnan(block.sum()):
-                block = np.where(np.isnan(block), self.fill, block)
-            block -= self.offset
-            block *= self.factor
-            with np.errstate(over="ignore"):
+            if (missing := np.isnan(block)).any():
+                block = np.where(missing, self.fill, block)
+            with np.errstate(all="ignore"):
+                block -= self.offset
+                block *= self.factor
                 scaled[start : start + BLOCK_ROWS] = block
         return scaled
 
 
-def fit(kind: str, x: Array, names: tuple[str, ...] | None) -> Scaling:
+def fit(kind: str, x: Array) -> Scaling:
     """Choose offset and factor from the training rows x (N,D).
 
     none: as it is. standard: mean 0 and standard deviation 1 per feature. minmax: each feature's range becomes 0 to 1.
     auto: for bytes (images), the range of all features together becomes 0 to 1, so that a pixel that is almost always
-    dark is not blown up; for everything else, standard. A constant feature becomes 0.
+    dark is not blown up; for everything else, standard. A constant feature becomes 0. A feature without any value, or
+    with values too large for a float64 sum of squares, gets figures that are not finite.
     """
     observed = ~np.isnan(x) if x.dtype.kind == "f" else np.ones(x.shape, bool)
-    if not observed.any(axis=0).all():
-        column = int(np.flatnonzero(~observed.any(axis=0))[0])
-        name = f" ({names[column]!r})" if names else ""
-        raise DataError(f"feature {column}{name} has no value in any training row; remove the column")
-    fill = x.mean(axis=0, where=observed, dtype=np.float64)
     if kind == "auto":
         kind = "pixels" if x.dtype == np.uint8 else "standard"
-    offset, spread = _SCALES[kind](x, observed, fill)
-    constant = spread <= 1e-12 * np.abs(offset)
-    return Scaling(kind, offset, 1 / np.where(constant, 1, spread), fill)
+    with np.errstate(all="ignore"):  # an empty or too large feature shows in the figures, which the caller checks
+        fill = np.add.reduce(x, axis=0, where=observed, dtype=np.float64) / observed.sum(axis=0)
+        offset, spread = SCALES[kind](x, observed, fill)
+        constant = spread <= 1e-12 * np.abs(offset)
+        return Scaling(kind, offset, 1 / np.where(constant, 1, spread), fill)
 
 
 def _none(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
@@ -58,7 +55,8 @@ def _none(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
 
 
 def _standard(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
-    return mean, x.std(axis=0, where=observed, dtype=np.float64)
+    squares = np.add.reduce(np.square(x - mean), axis=0, where=observed)
+    return mean, np.sqrt(squares / observed.sum(axis=0))
 
 
 def _minmax(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
@@ -71,4 +69,4 @@ def _pixels(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
     return np.full(x.shape[1], low), np.full(x.shape[1], high - low)
 
 
-_SCALES = {"none": _none, "standard": _standard, "minmax": _minmax, "pixels": _pixels}
+SCALES = {"none": _none, "standard": _standard, "minmax": _minmax, "pixels": _pixels}

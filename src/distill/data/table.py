@@ -1,5 +1,6 @@
 """What every kind of file is read into, and the checks that hold for all of them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +11,23 @@ from distill.environment import variable
 from distill.errors import DataError
 from distill.nn.vector import Array
 
+# (row, column) -> where that value stands, for messages. No row: the whole column; no column: the labels.
+Place = Callable[[int | None, int | None], str]
+
 
 @dataclass(frozen=True)
 class Table:
     """Rows as a file holds them: nothing scaled, nothing split.
 
-    x: (N,D) numbers, NaN where a CSV field is empty; y: (N,) labels, or None; names: the D features' names, where the
-    file has them; place: (row, column or None) -> where that value stands, for messages.
+    x: (N,D) numbers, NaN where a CSV field is empty; y: (N,) labels, or None; names: the D features' names and label:
+    the label's column (by name where there is a header), where the file has them.
     """
 
     x: Array
     y: Array | None
-    names: tuple[str, ...] | None
-    place: Callable[[int, int | None], str]
+    place: Place
+    names: tuple[str, ...] | None = None
+    label: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,30 +41,34 @@ class Source:
 def locate(path: str) -> Path:
     """A path as given; a relative one that the working directory lacks is looked up in the data folder too."""
     here, folder = Path(path), Path(variable("DISTILL_DATA", "../shared/data"))
-    if here.exists():
+    if os.path.exists(path):  # noqa: PTH110  unlike Path.exists, it takes 'file/' and impossible names for what they are
         return here
-    if not here.is_absolute() and (folder / here).exists():
+    if not here.is_absolute() and os.path.exists(os.path.join(folder, path)):  # noqa: PTH110, PTH118
         return folder / here
     looked = "" if here.is_absolute() else f" in {Path.cwd()} or in the data folder {folder}"
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
 
 
-def from_arrays(x: Array, y: Array | None, place: Callable[[int, int | None], str]) -> Table:
+def from_arrays(x: Array, y: Array | None, place: Place) -> Table:
     """Check arrays as any program may write them: numbers in rows, one label each, nothing missing."""
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not x.size:
-        raise DataError(f"{place(0, None)}: features of {x.dtype} {x.shape}; must be numbers of shape (rows, features)")
+        raise DataError(f"{place(None, 0)}: {x.dtype} of shape {x.shape}; must be numbers of shape (rows, features)")
     x = x.reshape(len(x), -1)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise DataError(f"{place(row, column)}: {x[row, column]} is no number to learn from; remove or replace it")
-    if y is not None:
-        if y.dtype.kind not in "iubfUS" or y.ndim != 1:
-            raise DataError(f"{place(0, None)}: labels of {y.dtype} {y.shape}; must be numbers or texts, shape (rows,)")
-        if len(y) != len(x):
-            raise DataError(f"{place(0, None)}: {len(x)} rows of features, but {len(y)} labels; must be as many")
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            row = int(np.flatnonzero(~np.isfinite(y))[0])
-            raise DataError(f"{place(row, None)}: the label is {y[row]}; give every row a label")
-        if y.dtype.kind == "S":
-            y = np.char.decode(y, "utf-8", "replace")
-    return Table(x, y, None, place)
+    return Table(x, None if y is None else _labels(y, len(x), place), place)
+
+
+def _labels(y: Array, rows: int, place: Place) -> Array:
+    if y.dtype.kind not in "iubfUS" or y.ndim != 1:
+        raise DataError(f"{place(None, None)}: {y.dtype} of shape {y.shape}; must be numbers or texts of shape (rows,)")
+    if len(y) != rows:
+        raise DataError(f"{place(None, None)}: {len(y)} labels for {rows} rows of features; must be as many")
+    if y.dtype.kind == "S":
+        y = np.char.decode(y, "utf-8", "replace")
+    missing = ~np.isfinite(y) if y.dtype.kind == "f" else y == "" if y.dtype.kind == "U" else np.zeros(rows, bool)
+    if missing.any():
+        row = int(missing.argmax())
+        raise DataError(f"{place(row, None)}: the label is {y[row].item()!r}; give every row a label")
+    return y
