@@ -266,11 +266,11 @@ def test_every_kind_of_scaling(tmp_path: Path) -> None:
         "auto": x / 30,
     }
     for kind, scaled in expected.items():
-        np.testing.assert_allclose(fit(kind, x, None).apply(x), scaled, atol=1e-6)
-    assert fit("auto", x, None).kind == "pixels"
-    assert fit("auto", x.astype(float), None).kind == "standard"
+        np.testing.assert_allclose(fit(kind, x).apply(x), scaled, atol=1e-6)
+    assert fit("auto", x).kind == "pixels"
+    assert fit("auto", x.astype(float)).kind == "standard"
 
 
 def test_a_large_offset_does_not_cost_precision() -> None:
     x = 1.6e9 + np.arange(10.0)[:, None]
-    np.testing.assert_allclose(fit("minmax", x, None).apply(x)[:, 0], np.arange(10) / 9, atol=1e-6)
+    np.testing.assert_allclose(fit("minmax", x).apply(x)[:, 0], np.arange(10) / 9, atol=1e-6)
