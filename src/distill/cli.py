@@ -69,11 +69,15 @@ def parser() -> argparse.ArgumentParser:
         description="Knowledge distillation you can trust, in NumPy. Without a command: run.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"distill {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="train a teacher, distil a student, train the control (the default)")
+    def add(name: str, what: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=what, description=what, epilog=EPILOG, allow_abbrev=False)
+
+    run = add("run", "train a teacher, distil a student, train the control (the default)")
     _plan_options(run)
     run.add_argument("--output", type=Path, metavar="FILE", help="write the results to this JSON file too")
     run.add_argument("--json", action="store_true", help="print the results as JSON instead of the table")
@@ -81,14 +85,14 @@ def parser() -> argparse.ArgumentParser:
     loudness.add_argument("--verbose", action="store_true", help="one line per epoch")
     loudness.add_argument("--quiet", action="store_true", help="print nothing but errors (and --json)")
 
-    check = commands.add_parser("check", help="validate a configuration and its data, and print the whole plan")
+    check = add("check", "validate a configuration and its data, and print the whole plan")
     _plan_options(check)
 
     for name, what in (
         ("predict", "classes and probabilities of new rows"),
         ("evaluate", "judge a model on labelled rows"),
     ):
-        command = commands.add_parser(name, help=what)
+        command = add(name, what)
         command.add_argument("--model", type=Path, required=True, metavar="FILE", help="a teacher.npz or student.npz")
         command.add_argument("--data", required=True, metavar="PATH", help="a CSV or NPZ file, or IDX images")
         if name == "predict":

@@ -9,7 +9,7 @@ from distill.config import Config, dump
 from distill.data import Data
 from distill.evidence import control_terms
 from distill.nn import mlp
-from distill.nn.vector import Array, Vector
+from distill.nn.vector import Array
 from distill.objective import formula
 from distill.results import describe
 
@@ -49,10 +49,9 @@ def run_text(results: Mapping[str, Any]) -> str:
 def plan_text(plan: Config, data: Data) -> str:
     """The whole plan of a run and what it comes to, for `check`."""
     (name, teacher), *_ = plan.teachers.items()
-    params = [
-        Vector(mlp.shapes((data.features, *n.hidden, len(data.classes)))).flat.size for n in (teacher, plan.student)
-    ]
-    layers = [" - ".join(map(str, (data.features, *n.hidden, len(data.classes)))) for n in (teacher, plan.student)]
+    sizes = [(data.features, *network.hidden, len(data.classes)) for network in (teacher, plan.student)]
+    params = [mlp.count(one) for one in sizes]
+    layers = [" - ".join(map(str, one)) for one in sizes]
     return "\n".join(
         [
             dump(plan),

@@ -197,6 +197,9 @@ class Reader:
         if given_momentum and not sgd and self.sound("distillation", "teachers", "student"):
             what = "acts only with optimizer: sgd, but every network uses adam; remove it or set the optimizer"
             self.fault(place("distillation", "momentum"), "distillation.momentum", what)
+        if given["data"].get("test") == plain["data"].source and self.sound("data"):
+            what = "is the source itself, so that the model would be tested on its own training rows; name another file"
+            self.fault(place("data", "test"), "data.test", what)
         if plain["data"].source == "digits" and self.sound("data"):
             for name, idle in (("label", None), ("header", "auto")):
                 if given["data"].get(name, idle) != idle:

@@ -19,6 +19,11 @@ def shapes(sizes: Sequence[int]) -> dict[str, Shape]:
     return named
 
 
+def count(sizes: Sequence[int]) -> int:
+    """Weights and biases of a network with these layer sizes."""
+    return sum(c * m + m for c, m in pairwise(sizes))
+
+
 def initialise(weights: Vector, rng: np.random.Generator) -> None:
     """Normal weights of variance 2/C before a ReLU (He et al. 2015) and 1/C before the logits; biases 0."""
     depth = len(weights.shapes) // 2
