@@ -4,9 +4,9 @@ import sys
 
 import distill
 
-KEYS = ("teacher_val_accuracy", "student_val_accuracy", "control_val_accuracy", "agreement")
+KEYS = ("teacher_val_accuracy", "student_val_accuracy", "control_val_accuracy", "agreement", "control_agreement")
 
-print("| seed | teacher | student | control | agreement |\n|---|---|---|---|---|")
+print("| seed | teacher | student | control | student agrees | control agrees |\n|---|---|---|---|---|---|")
 for seed in range(10):
     results = distill.run({}, [*sys.argv[1:], f"distillation.random_seed={seed}"])
     print(f"| {seed} | " + " | ".join(f"{results[key]:.4f}" for key in KEYS) + " |")
