@@ -61,10 +61,12 @@ def fit(
     seconds, good = 0.0, None
     for epoch in range(1, plan.epochs + 1):
         started, total = perf_counter(), 0.0
-        for step, (loss, size) in enumerate(islice(loop, per_epoch), start=1):
-            if not math.isfinite(loss):
-                raise _diverged(name, f"the loss is {loss} at epoch {epoch}, step {step} of {per_epoch}", plan, good)
-            total += loss * size
+        with np.errstate(all="ignore"):  # a NaN or an infinity is found in the loss
+            for step, (loss, size) in enumerate(islice(loop, per_epoch), start=1):
+                if not math.isfinite(loss):
+                    what = f"the loss is {loss} at epoch {epoch}, step {step} of {per_epoch}"
+                    raise _diverged(name, what, plan, good)
+                total += loss * size
         seconds += perf_counter() - started
         judged = judge(weights, data.validation)
         if not math.isfinite(judged["ce"]):
@@ -88,24 +90,20 @@ def steps(
     update = OPTIMIZERS[plan.optimizer](weights.flat.size, dtype, **options)
     gradient, new = weights.like(), Arena(dtype)
     step = 0
-    with np.errstate(all="ignore"):  # a NaN or an infinity is found in the loss, by the caller
-        for _ in range(plan.epochs):
-            order = rng.permutation(rows)
-            for start in range(0, rows, plan.batch_size):
-                batch = order[start : start + plan.batch_size]
-                new.rewind()
-                taps = mlp.forward(
-                    weights, np.take(x, batch, axis=0, out=new((len(batch), x.shape[1])), mode="clip"), new
-                )
-                loss, seeds = value_and_seeds(taps, batch, new)
-                mlp.backward(weights, taps, seeds, gradient, new)
-                if plan.clip is not None:
-                    clip(gradient.flat, plan.clip)
-                update(
-                    weights.flat, gradient.flat, rate_at(step, total, plan.learning_rate, plan.schedule, plan.warmup)
-                )
-                step += 1
-                yield loss, len(batch)
+    for _ in range(plan.epochs):
+        order = rng.permutation(rows)
+        for start in range(0, rows, plan.batch_size):
+            batch = order[start : start + plan.batch_size]
+            new.rewind()
+            inputs = np.take(x, batch, axis=0, out=new((len(batch), x.shape[1])), mode="clip")
+            taps = mlp.forward(weights, inputs, new)
+            loss, seeds = value_and_seeds(taps, batch, new)
+            mlp.backward(weights, taps, seeds, gradient, new)
+            if plan.clip is not None:
+                clip(gradient.flat, plan.clip)
+            update(weights.flat, gradient.flat, rate_at(step, total, plan.learning_rate, plan.schedule, plan.warmup))
+            step += 1
+            yield loss, len(batch)
 
 
 def judge(weights: Vector, rows: Rows) -> dict[str, float]:
