@@ -12,5 +12,5 @@ from sklearn.datasets import load_digits
 TARGET = Path(__file__).parents[1] / "src" / "distill" / "data" / "digits.npz"
 
 digits = load_digits()
-np.savez_compressed(TARGET, X=digits.data.astype(np.uint8), y=digits.target.astype(np.uint8))
+np.savez_compressed(TARGET, X=digits.images.astype(np.uint8), y=digits.target.astype(np.uint8))
 print(f"{TARGET}: {digits.data.shape[0]} rows, {TARGET.stat().st_size} bytes")

@@ -4,9 +4,8 @@ import sys
 
 import distill
 
-KEYS = ("teacher_val_accuracy", "student_val_accuracy", "control_val_accuracy", "agreement", "control_agreement")
+KEYS = ("teacher_accuracy", "student_accuracy", "control_accuracy", "agreement", "control_agreement")
 
 print("| seed | teacher | student | control | student agrees | control agrees |\n|---|---|---|---|---|---|")
-for seed in range(10):
-    results = distill.run({}, [*sys.argv[1:], f"distillation.random_seed={seed}"])
-    print(f"| {seed} | " + " | ".join(f"{results[key]:.4f}" for key in KEYS) + " |")
+for one in distill.run({"evidence": {"seeds": 10}}, sys.argv[1:])["seeds"]:
+    print(f"| {one['seed']} | " + " | ".join(f"{one[key]:.4f}" for key in KEYS) + " |")

@@ -22,6 +22,15 @@ def test_the_default_plan_at_every_seed(seed: int) -> None:
     assert round(results["compression_ratio"], 5) == 3.98755
 
 
+@pytest.mark.parametrize(("example", "points"), [("few_labels", 2), ("unlabelled", 6), ("noisy_labels", 6)])
+def test_distillation_helps_where_labels_are_few_or_wrong(example: str, points: int, in_tmp: Path) -> None:
+    verdict = distill.run(EXAMPLES / f"{example}.yaml")["verdict"]
+    assert (verdict["outcome"], verdict["seeds"]) == ("helped", 10)
+    assert 100 * verdict["gain"] >= points
+    assert verdict["ci95"][0] > 0
+    assert verdict["text"].startswith(f"distillation helped: +{100 * verdict['gain']:.1f} points [")
+
+
 def test_letter_recognition(real_data: Callable[[str], Path], in_tmp: Path) -> None:
     source = f"data.source={real_data('letter/letter-recognition.data')}"
     results = distill.run(

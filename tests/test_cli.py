@@ -1,5 +1,6 @@
 """The command line as a user runs it: what goes where, exit codes, and that nothing is lost on the way."""
 
+import contextlib
 import csv
 import json
 import math
@@ -313,6 +314,55 @@ def test_evaluate_without_a_header_takes_the_labels_place(folder: Path, capsys: 
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.9
 
 
+@pytest.fixture
+def tested(folder: Path) -> Path:
+    """A run on a file with a test set of its own, in which the models do worse."""
+    x, y = blobs()
+    np.savez(
+        folder / "rows.npz",
+        X=x,
+        y=y.astype(float),
+        X_test=x[:60],
+        y_test=np.where(y[:60] == 2, 1, y[:60]).astype(float),
+    )
+    (folder / "blobs.yaml").write_text("data: {source: rows.npz}\n")
+    assert cli.main(["--config", "blobs.yaml", "--quiet"]) == 0
+    return folder
+
+
+def test_figures_of_the_test_set_are_those_of_the_test_set(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = json.loads((tested / "runs/blobs/results.json").read_text())
+    with np.load("rows.npz") as file:
+        x, y = file["X_test"], file["y_test"]
+    models = {name: distill.load_model(f"runs/blobs/{name}.npz") for name in ("teacher", "student", "control")}
+    for name, model in models.items():
+        assert results[f"{name}_test_accuracy"] == pytest.approx((model.predict(x) == y).mean())
+        assert results[f"{name}_test_accuracy"] < 0.7 < results[f"{name}_val_accuracy"]
+        p = model.predict_proba(x)[np.arange(60), y.astype(int)]
+        assert results[f"{name}_test_ce"] == pytest.approx(-np.log(p).mean(), rel=1e-6)
+    same = models["student"].predict(x) == models["teacher"].predict(x)
+    assert results["test_agreement"] == pytest.approx(same.mean())
+    assert (results["verdict"]["split"], results["seeds"][0]["rows"]) == ("test", 60)
+    # evaluate takes a file's own test set too
+    assert cli.main(["evaluate", "--model", "runs/blobs/student.npz", "--data", "rows.npz", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["rows"], figures["accuracy"]) == (60, results["student_test_accuracy"])
+
+
+def test_whole_labels_match_in_any_type(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x, y = blobs()
+    Path("whole.csv").write_text("\n".join(",".join([*map(str, row), str(c)]) for row, c in zip(x, y, strict=True)))
+    arguments = ["evaluate", "--model", "runs/blobs/student.npz", "--data", "whole.csv", "--label", "-1", "--json"]
+    assert cli.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] > 0.8
+
+
+def test_the_embedded_digits_can_be_evaluated(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    assert cli.main(["evaluate", "--model", "runs/small/student.npz", "--data", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 1797
+
+
 # --- ways to end badly ------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +415,8 @@ def test_a_teacher_whose_weights_change_fails_the_run(
         ["--set", "output.folder=small.yaml"],
         ["--set", "output.folder=."],
         ["--set", "logging.file=small.yaml/app.log"],
+        ["--output", "runs/small/teacher.npz"],
+        ["--output", "logs/app.log"],
     ],
 )
 def test_an_output_that_cannot_be_written_ends_with_5_before_training(
@@ -375,6 +427,58 @@ def test_an_output_that_cannot_be_written_ends_with_5_before_training(
     assert err.splitlines()[-1].startswith("error: ")
     assert "steps in" not in err
     assert (folder / "small.yaml").read_text() == SMALL_YAML
+
+
+def test_a_users_folder_named_like_a_partial_run_is_left_alone(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "thesis.partial").mkdir()
+    (folder / "thesis.partial/notes.txt").write_text("years of work")
+    for command in ("run", "check"):
+        assert cli.main([command, "--config", "small.yaml", "--set", "output.folder=thesis"]) == 5
+        assert "thesis.partial: holds files that no run wrote" in capsys.readouterr().err
+    assert (folder / "thesis.partial/notes.txt").read_text() == "years of work"
+
+
+def test_bad_data_leaves_what_an_earlier_run_had_kept(folder: Path) -> None:
+    (folder / "bad.yaml").write_text(SMALL_YAML + EXPLODING)
+    assert cli.main(["--config", "bad.yaml", "--quiet"]) == 3
+    assert cli.main(["--config", "bad.yaml", "--quiet", "--set", "data.source=nowhere.csv"]) == 4
+    assert (folder / "runs/bad.partial/teacher.npz").exists()
+    assert cli.main(["--config", "small.yaml", "--quiet", "--set", "data.source=nowhere.csv"]) == 4
+    assert not (folder / "runs/small.partial").exists()
+
+
+def test_an_override_that_would_do_nothing_is_a_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    idle = ["temperature=2", "alpha=0", "student_hidden=8", "teacher_epochs=2", "learning_rate=1"]
+    sets = [f"--set=distillation.{one}" for one in idle]
+    assert cli.main(["check", "--config", "runs/small/config.yaml", *sets]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert {line.split(": ")[1] for line in lines} == {f"distillation.{one.partition('=')[0]}" for one in idle}
+    live = ["--set=distillation.random_seed=3", "--set=student.hidden=8", "--set=distillation.train_ratio=0.7"]
+    assert cli.main(["check", "--config", "runs/small/config.yaml", *live]) == 0
+    for one in idle:
+        assert cli.main(["check", "--config", "small.yaml", f"--set=distillation.{one}"]) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["run", "--json"], ["check"]])
+def test_a_full_disk_behind_stdout_is_one_message(folder: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "distill", *arguments, "--config", "small.yaml", "--set", "logging.level=ERROR"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (5, 1)
+    assert "cannot be printed: No space left" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_reason_to_fail(folder: Path, closed: str) -> None:
+    command = f"{sys.executable} -m distill --config small.yaml {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert (folder / "runs/small/results.json").exists()
 
 
 def test_too_little_memory_is_said_plainly(
@@ -389,18 +493,22 @@ def test_too_little_memory_is_said_plainly(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
-    folder: Path, number: int, code: int
+    folder: Path, number: int, exit_code: int
 ) -> None:
-    command = [sys.executable, "-m", "distill", "--config", "small.yaml", "--set", "student.epochs=1000000"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    # SIGINT may be ignored where the tests themselves run in the background, and a child inherits that
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from distill.cli import main; "
+    arguments = ["--config", "small.yaml", "--set", "student.epochs=1000000"]
+    command = [sys.executable, "-c", f"{code}raise SystemExit(main({arguments}))"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(process.kill)
         deadline = time.monotonic() + 60
         while not (folder / "runs/small.partial/teacher.npz").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == exit_code
     assert "error: stopped by" in err
     assert "Traceback" not in err
     assert distill.load_model(folder / "runs/small.partial/teacher.npz").n_features == 64

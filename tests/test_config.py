@@ -1,6 +1,7 @@
 """Configuration: two spellings, strict values, overrides, every key visibly acting. Faults: test_hostile_configs."""
 
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, small
 from distill import cli, config
-from distill.config.plan import SECTIONS, TERM_KEYS, Training, rules_of
+from distill.config.plan import SECTIONS, TERM_KEYS, Student, Training, rules_of
 from distill.config.strict_yaml import scalar
 
 ROOT = Path(__file__).parents[1]
@@ -169,6 +170,11 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     "distillation.warmup": ("0.3", STUDENT, STEPS),
     "distillation.weight_decay": ("0.1", STUDENT, STEPS),
     "distillation.clip": ("0.1", STUDENT, STEPS),
+    "distillation.patience": ("1", lambda r: r["models"]["student"]["kept"], None),
+    "data.test_ratio": ("0.1", result("data", "rows"), result("student_params")),
+    "student.labels": ("50", result("data", "student_rows"), TEACHER),
+    "student.label_noise": ("0.4", STUDENT, TEACHER),
+    "evidence.seeds": ("2", lambda r: len(r["seeds"]), STUDENT),
     "data.scale": ("minmax", STUDENT, STEPS),
     **{
         f"{section}.{key}": (override, moved, kept)
@@ -187,6 +193,14 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
             "weight_decay": "0.1",
             "clip": "0.1",
         }.items()
+    },
+    **{
+        f"{section}.patience": (
+            "1",
+            lambda r, name=name: r["models"][name]["kept"],
+            STUDENT if name == "teacher" else TEACHER,
+        )
+        for section, name in (("teachers.teacher", "teacher"), ("student", "student"))
     },
     "student.terms": ("[{loss: cross_entropy, weight: 2}]", STUDENT, TEACHER),
 }
@@ -221,6 +235,35 @@ def test_momentum_acts_with_sgd(where: str) -> None:
 def test_the_keys_of_a_term_act(term: str, moved: bool) -> None:
     plain = small("student.terms=[{loss: response, weight: 1}]", "student.clip=1")
     assert (STUDENT(small(f"student.terms=[{term}]", "student.clip=1")) != STUDENT(plain)) is moved
+
+
+def test_unlabelled_rows_are_used_or_dropped() -> None:
+    used, dropped = (small("student.labels=50", f"student.unlabelled={what}") for what in ("use", "drop"))
+    assert used["data"]["student_rows"] == {"labelled": 50, "unlabelled": 110}
+    assert dropped["data"]["student_rows"] == {"labelled": 50, "unlabelled": 0}
+    assert STEPS(used) > STEPS(dropped)
+
+
+def test_a_shared_teacher_keeps_teacher_and_split_over_the_seeds() -> None:
+    apart, shared = (small("evidence.seeds=3", f"evidence.share_teacher={what}") for what in ("false", "true"))
+    assert len({one["teacher_ce"] for one in apart["seeds"]}) == 3
+    assert len({one["teacher_ce"] for one in shared["seeds"]}) == 1
+    assert len({one["student_ce"] for one in shared["seeds"]}) == 3
+
+
+def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    original = futures.ProcessPoolExecutor
+
+    def counted(workers: int, *rest: Any) -> Any:
+        counts.append(workers)
+        return original(workers, *rest)
+
+    monkeypatch.setattr(futures, "ProcessPoolExecutor", counted)
+    alone, two = (small("evidence.seeds=4", f"evidence.workers={workers}") for workers in (1, 2))
+    assert counts == [2]
+    assert alone["seeds"] == two["seeds"]
+    assert alone["verdict"] == two["verdict"]
 
 
 def csv_file(path: Path, header: str = "", label_first: bool = False) -> Path:
@@ -271,9 +314,10 @@ def test_no_key_is_without_a_test_of_its_effect() -> None:
     tested = set(ACTS)
     tested |= {f"{where}.momentum" for where in ("distillation", "teachers.teacher", "student")}
     tested |= {f"data.{key}" for key in ("source", "label", "header", "test")}
-    tested |= {"logging.level", "logging.file", "output.folder"}
+    tested |= {"logging.level", "logging.file", "output.folder", "student.unlabelled"}
+    tested |= {"evidence.share_teacher", "evidence.workers"}
     keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}
-    keys |= {f"{where}.{key}" for where in ("teachers.teacher", "student") for key in rules_of(Training)}
+    keys |= {f"teachers.teacher.{key}" for key in rules_of(Training)} | {f"student.{key}" for key in rules_of(Student)}
     assert tested == keys | {"student.terms"}
     assert TERM_KEYS.keys() == {"loss", "weight", "teacher", "temperature", "t_squared"}
     assert {one.name for one in fields(config.Config)} == {*SECTIONS, "teachers", "student"}

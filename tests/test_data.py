@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import blobs
-from distill import config, data
+from distill import config, data, metrics
 from distill.data import csvfile
 from distill.data.scaling import fit
 from distill.data.split import stratified
@@ -26,9 +26,9 @@ def test_the_embedded_digits_are_the_known_ones() -> None:
     """Row, class and pixel counts of the 1,797 test images as the UCI repository and scikit-learn give them."""
     with np.load(data.DIGITS) as file:
         x, y = file["X"], file["y"]
-    assert (x.shape, x.dtype, int(x.min()), int(x.max()), int(x.sum())) == ((1797, 64), np.uint8, 0, 16, 561_718)
+    assert (x.shape, x.dtype, int(x.min()), int(x.max()), int(x.sum())) == ((1797, 8, 8), np.uint8, 0, 16, 561_718)
     assert np.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    assert x[0, :8].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
+    assert x[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
     assert data.DIGITS.stat().st_size < 60_000
 
 
@@ -246,6 +246,13 @@ def test_max_samples_keeps_every_class(tmp_path: Path) -> None:
     assert set(found.train.y) == {0, 1, 2}
 
 
+def test_max_samples_follows_the_seed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", X=np.arange(1000.0).reshape(500, 2), y=np.arange(500) % 3)
+    chosen = [load(tmp_path / "rows.npz", most=100, seed=seed, scale="none") for seed in (0, 0, 1)]
+    kept = [set(np.concatenate([one.train.x, one.validation.x])[:, 0].tolist()) for one in chosen]
+    assert kept[0] == kept[1] != kept[2]
+
+
 # --- scaling ----------------------------------------------------------------------------------------------------------
 
 
@@ -268,7 +275,17 @@ def test_every_kind_of_scaling(tmp_path: Path) -> None:
     for kind, scaled in expected.items():
         np.testing.assert_allclose(fit(kind, x).apply(x), scaled, atol=1e-6)
     assert fit("auto", x).kind == "pixels"
-    assert fit("auto", x.astype(float)).kind == "standard"
+    assert fit("auto", x.astype(float)).kind == fit("auto", x.astype(np.uint16)).kind == "standard"
+
+
+def test_a_feature_that_is_constant_but_for_rounding_becomes_0() -> None:
+    x = np.array([[0.1 + 0.2], [0.3], [0.3]])
+    assert not fit("standard", x).apply(x).round(5).any()
+    assert np.abs(fit("minmax", x).apply(x)).max() < 1e-6
+
+
+def test_the_commonest_class_is_that_of_the_training_rows() -> None:
+    assert metrics.commonest_share(np.array([0, 0, 1, -1, -1, -1]), np.array([1, 1, 1, 0])) == 0.25
 
 
 def test_a_large_offset_does_not_cost_precision() -> None:

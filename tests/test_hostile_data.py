@@ -101,8 +101,6 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "NUL": (GOOD + "1,2\0,a\n", {}, "rows.csv: line 21"),
     "a quote left open": (GOOD + '"1,2,a\n', {}, "rows.csv: line 21 … quotes"),
     "a text after a quote": (GOOD + '"1"x,2,a\n', {}, "rows.csv: line 21 … quotes"),
-    "a label missing": (GOOD + "1,2,\n", {}, "rows.csv: line 21, column 2: the label is missing"),
-    "a blank label": (NAMED + "1,2,  \n", {}, "rows.csv: line 22, column 2 ('y'): the label is missing"),
     "one class": (GOOD.replace("b", "a"), {}, "rows.csv: every row has the label 'a'"),
     "one row": ("1,2,a\n", {}, "rows.csv: every row has the label 'a'"),
     "a class a row": ("".join(f"{i},{i}\n" for i in range(9)), {}, "rows.csv: 9 rows for 9 classes"),
@@ -677,7 +675,7 @@ def test_a_model_file_cut_short(keep: int, trained: bytes) -> None:
 def test_what_is_no_model_file(model: str, command: str) -> None:
     np.savez("rows.npz", X=X, y=Y)
     Path("loop").symlink_to("loop")
-    assert_refused(ask_model(command, "rows.csv", model), "… not a model file")
+    assert_refused(ask_model(command, "rows.csv", model), "… give a teacher.npz or student.npz")
 
 
 def test_a_model_file_with_junk_around_it_is_read_or_refused(trained: bytes) -> None:

@@ -51,22 +51,22 @@ def test_clip_shortens_only_what_is_too_long() -> None:
     gradient = np.array([3.0, 4.0])
     assert optim.clip(gradient, 10) == 5
     np.testing.assert_array_equal(gradient, [3, 4])
-    assert optim.clip(gradient, 1) == 5
-    np.testing.assert_allclose(gradient, [0.6, 0.8])
+    assert optim.clip(gradient, 4.9) == 5
+    np.testing.assert_allclose(gradient, [0.98 * 3, 0.98 * 4])
 
 
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
         ("constant", {0: 1.0, 50: 1.0, 99: 1.0}),
-        ("cosine", {0: 1.0, 50: 0.5, 99: 0.00024672}),
+        ("cosine", {0: 1.0, 25: 0.85355339, 50: 0.5, 99: 0.000246720}),
         ("step", {0: 1.0, 49: 1.0, 50: 0.1, 74: 0.1, 75: 0.01, 99: 0.01}),
     ],
 )
 def test_schedules(schedule: str, expected: dict[int, float]) -> None:
     assert expected.keys() <= set(range(100))
     for step, share in expected.items():
-        assert optim.rate_at(step, 100, 2.0, schedule) == pytest.approx(2 * share, rel=1e-4)
+        assert optim.rate_at(step, 100, 2.0, schedule) == pytest.approx(2 * share, rel=1e-5)
 
 
 def test_warmup_rises_linearly_and_then_leaves_the_schedule_whole() -> None:

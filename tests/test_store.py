@@ -94,3 +94,37 @@ def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work
         second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "another run is writing here" in second.stderr
     assert subprocess.run(command, check=False).returncode == 0
+
+
+def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever a publication is cut off, FOLDER has no results.json, or the one of all its other files."""
+    make_run(tmp_path / "run", "old")
+    original = Path.replace
+    for after in range(3):
+        moved = []
+
+        def replace(self: Path, target: Path, moved: list[Path] = moved, after: int = after) -> Path:
+            if target.parent == tmp_path / "run":
+                if len(moved) == after:
+                    raise KeyboardInterrupt
+                moved.append(target)
+            return original(self, target)
+
+        monkeypatch.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            make_run(tmp_path / "run", f"new {after}")
+        assert not (tmp_path / "run/results.json").exists()
+    monkeypatch.setattr(Path, "replace", original)
+    make_run(tmp_path / "run", "last")
+    assert {path.read_text() for path in (tmp_path / "run").iterdir()} == {"last"}
+
+
+def test_a_complete_file_is_flushed_to_disk_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    sync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda number: (events.append("flushed"), sync(number))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("renamed"), replace(self, target))[1])
+    store.write_text(tmp_path / "x.txt", "x")
+    assert events == ["flushed", "renamed"]

@@ -8,7 +8,7 @@ import pytest
 
 import distill
 from conftest import SMALL, small
-from distill import config, data, streams, train
+from distill import config, data, streams, teacher, train
 from distill.config import Term, Training
 from distill.data import Data
 from distill.evidence import control_terms
@@ -135,6 +135,17 @@ def test_streams_are_independent_of_each_other_and_of_the_order_in_which_they_ar
     again = [streams.stream(0, name).random() for name in ("a new consumer", "student weights", "split")]
     assert first == again[:0:-1]
     assert len({streams.stream(seed, "split").random() for seed in range(50)}) == 50
+    purposes = (
+        "subsample",
+        "test",
+        "split",
+        "teacher weights",
+        "teacher batches",
+        "student weights",
+        "student batches",
+    )
+    purposes += ("student labels", "label noise", "sign flips", "bootstrap")
+    assert len({streams.stream(0, purpose).random() for purpose in purposes}) == len(purposes)
 
 
 def test_the_teacher_moves_nothing_of_the_control() -> None:
@@ -154,6 +165,69 @@ def test_a_diverging_network_is_named_with_epoch_and_step_and_keeps_its_last_goo
     assert caught.value.name == "control"
     assert np.isfinite(caught.value.model.weights.flat).all()
     assert caught.value.model.weights.flat.any()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_no_number_names_model_epoch_and_step(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = train.steps
+
+    def broken(*arguments: Any) -> Any:
+        for i, (loss, size) in enumerate(original(*arguments)):
+            yield (bad if i == 7 else loss), size
+
+    monkeypatch.setattr(train, "steps", broken)
+    with pytest.raises(
+        distill.DivergedError, match=rf"^teacher: the loss is {bad} at epoch 2, step 3 of 5; lower"
+    ) as caught:
+        small()
+    assert caught.value.model.n_parameters == 64 * 16 + 16 + 16 * 10 + 10
+
+
+def test_a_validation_loss_that_is_no_number_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "judge", lambda weights, rows: {"accuracy": 0.5, "ce": float("inf")})
+    with pytest.raises(
+        distill.DivergedError, match=r"^teacher: the validation loss is inf after epoch 1; lower"
+    ) as caught:
+        small()
+    assert caught.value.model is None
+
+
+def test_the_steps_rates_are_those_of_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    original = train.rate_at
+    monkeypatch.setattr(
+        train, "rate_at", lambda step, total, *rest: asked.append((step, total)) or original(step, total, *rest)
+    )
+    small()
+    assert asked[:15] == [(step, 15) for step in range(15)]
+    assert asked[15:] == [(step, 10) for step in range(10)] * 2
+
+
+def test_initial_weights_have_the_stated_variance() -> None:
+    weights = Vector(mlp.shapes((200, 300, 100, 50)), np.float64)
+    mlp.initialise(weights, np.random.default_rng(0))
+    for name, variance in (("w1", 2 / 200), ("w2", 2 / 300), ("w3", 1 / 100)):
+        assert weights[name].var() == pytest.approx(variance, rel=0.05)
+        assert abs(weights[name].mean()) < 0.1 * variance**0.5
+    assert not any(weights[name].any() for name in ("b1", "b2", "b3"))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1023, 1024, 1025, 5000])
+def test_every_row_has_its_logits_whatever_the_block(rows: int) -> None:
+    weights = Vector(mlp.shapes((3, 4, 2)))
+    mlp.initialise(weights, np.random.default_rng(0))
+    x = np.random.default_rng(1).normal(size=(rows, 3)).astype(np.float32)
+    np.testing.assert_allclose(mlp.logits(weights, x), mlp.forward(weights, x)["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_the_teacher_is_listened_to_on_the_rows_that_the_student_sees() -> None:
+    plan = config.load({})
+    rows = data.load(plan.data, 0.8, 200, 0)
+    trained = train.fit("teacher", plan.teachers["teacher"], LABELS_ONLY, rows, {}, 0, "teacher", quiet)
+    answers = teacher.listen(trained, rows)
+    np.testing.assert_allclose(
+        answers, mlp.forward(trained.model.weights, rows.train.x)["logits"], rtol=1e-3, atol=1e-4
+    )
 
 
 def test_clipping_and_a_lower_rate_are_advice_that_works() -> None:

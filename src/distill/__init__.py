@@ -4,12 +4,12 @@ The house, floor by floor; a room imports only from floors below its own (tests/
 
     8  cli                             the command line; the only room that prints and exits
     7  pipeline                        the story of a run
-    6  record  report                  what stays on disk . what is printed
+    6  record  report  page            what stays on disk . what is printed . the page about a run
     5  teacher  student  results       obtain and listen . learn . what was found
-    4  train  evidence                 the one training loop . the control
+    4  train  evidence                 the one training loop . the control, statistics, the verdict
     3  model                           a finished network, one file
     2  data  objective  metrics        rows . the list of terms . what is measured
-    1  streams  store  nn.ops  nn.losses  nn.optim  nn.mlp
+    1  streams  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.optim  nn.mlp
     0  errors  environment  config  nn.vector
 
 Read nn.vector, nn.ops, nn.losses, nn.optim and nn.mlp for the mathematics, then data, train, teacher, student and

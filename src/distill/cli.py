@@ -34,9 +34,11 @@ exit codes: 0 done, 1 run failed, 2 usage or configuration, 3 diverged, 4 bad mo
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        if isinstance(stream := getattr(sys, name), io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+        elif stream is None:  # closed by whoever started us, as some daemons do
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "run")
@@ -55,8 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as error:
         return _fail(error, error.exit_code)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return 128 + signal.SIGPIPE
+    except OSError as error:  # every room turns its own into a DistillError; what is left is ours: printing
+        _drop_output()
+        return _fail(f"the output cannot be printed: {error.strerror or error}; make room, or print elsewhere", 5)
     finally:
         signal.signal(signal.SIGTERM, before)
         _close_log()
@@ -66,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     """What the command line may hold."""
     top = argparse.ArgumentParser(
         prog="distill",
-        description="Knowledge distillation you can trust, in NumPy. Without a command: run.",
+        description="Knowledge distillation you can trust, in NumPy. Without a command: run; see distill run --help.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -100,6 +105,10 @@ def parser() -> argparse.ArgumentParser:
         else:
             command.add_argument("--label", metavar="COLUMN", help="the label's column name or index in a CSV")
             command.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+    page = add("report", "one HTML page about a finished run")
+    page.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder, such as runs/config")
+    page.add_argument("--output", type=Path, metavar="FILE", help="where to (default: FOLDER/report.html)")
     return top
 
 
@@ -117,7 +126,7 @@ def _plan(args: argparse.Namespace) -> "Config":
     from distill import config
 
     plan = config.load(args.config, args.set)
-    environment.limit_threads(config.widest_layer(plan))
+    environment.limit_threads(config.widest_layer(plan) if plan.evidence.seeds == 1 else 0)
     return plan
 
 
@@ -125,13 +134,14 @@ def _run(args: argparse.Namespace) -> None:
     plan = _plan(args)
     from distill import pipeline, report, store
 
-    inputs = [args.config, *pipeline.inputs(plan)]
-    for output in (args.output, plan.logging.file):
+    taken = [args.config, *pipeline.files(plan)]
+    for output in (plan.logging.file, args.output):
         if output:
-            store.check_writable(Path(output), inputs)
+            store.check_writable(Path(output), taken)
+            taken.append(Path(output))
     _open_log(plan.logging, quiet=args.quiet)
     log.info("run of %s", args.config)
-    with _progress(plan, args) as on_epoch:
+    with _Progress(plan, args) as on_epoch:
         results = pipeline.run(plan, on_epoch=on_epoch)
     if args.output:
         store.write_text(args.output, store.to_json(results))
@@ -143,9 +153,11 @@ def _run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, report
+    from distill import pipeline, report, store
 
-    print(report.plan_text(plan, pipeline.load_data(plan)))
+    if plan.output.folder:
+        store.RunFolder(Path(plan.output.folder)).check()
+    print(report.plan_text(plan, pipeline.load_data(plan, plan.distillation.random_seed)))
 
 
 def _predict(args: argparse.Namespace) -> None:
@@ -194,8 +206,19 @@ def _widest_layer(path: Path) -> int:
     import zipfile
 
     with suppress(Exception), zipfile.ZipFile(path) as archive:
-        return max(int(size) for size in json.loads(archive.read("model.json"))["sizes"][1:])
+        return max(int(size) for size in json.loads(archive.read("model.json"))["sizes"][1:-1])
     return 0
+
+
+def _report(args: argparse.Namespace) -> None:
+    environment.limit_threads(0)
+    from distill import page, store
+
+    output = args.output or args.folder / "report.html"
+    text = page.build(args.folder)
+    store.check_writable(output, page.files(args.folder))
+    store.write_text(output, text)
+    print(output)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -203,10 +226,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "check": _check,
     "predict": _predict,
     "evaluate": _evaluate,
+    "report": _report,
 }
 
 
-class _progress:  # noqa: N801  a context manager used as a word
+class _Progress:
     """What a person sees while networks train: a line an epoch, a bar where tqdm is installed, or nothing."""
 
     def __init__(self, plan: "Config", args: argparse.Namespace) -> None:
@@ -261,6 +285,11 @@ def _close_log() -> None:
     for handler in log.handlers[:]:
         log.removeHandler(handler)
         handler.close()
+
+
+def _drop_output() -> None:
+    """What is still in the buffer of stdout goes nowhere, so that Python does not complain on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _stop(signal_number: int, _: object) -> NoReturn:

@@ -17,11 +17,21 @@ class DistillError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), str(self))  # from one process to another: the kind and the words
+
+
+def _again(kind: type[DistillError], message: str) -> DistillError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    return error
+
 
 class ConfigError(DistillError):
     """The command line or the configuration is wrong; `faults` holds one message each, all found at once."""
 
     exit_code = 2
+    faults: tuple[str, ...] = ()
 
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(map(printable, faults))
@@ -32,6 +42,8 @@ class DivergedError(DistillError):
     """A loss became NaN or infinite. `name` says whose; `model` is what it was after its last good epoch, or None."""
 
     exit_code = 3
+    name = ""
+    model: Any = None
 
     def __init__(self, message: str, name: str, model: Any = None) -> None:
         super().__init__(message)

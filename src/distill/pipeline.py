@@ -1,20 +1,23 @@
 """The story of a run: data -> teacher -> student and control -> results."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from distill import config as configuration
 from distill import data as rows
-from distill.config import Config
+from distill.config import Config, Output
 from distill.data import Data
 from distill.errors import DistillError
 from distill.evidence import control_terms
+from distill.parallel import each
 from distill.record import Record
-from distill.results import Results, collect
-from distill.student import learn
+from distill.results import Experiment, Results, collect
+from distill.store import RUN_FILES
+from distill.student import learn, view
 from distill.teacher import listen, obtain
 from distill.train import OnEpoch
 
@@ -34,40 +37,61 @@ def run(
     DataError, DivergedError, OutputError, or itself where the teacher learned nothing.
     """
     started = perf_counter()
-    plan = config if isinstance(config, Config) else configuration.load(config, overrides)
+    plan = configuration.load(configuration.as_dict(config) if isinstance(config, Config) else config, overrides)
     seed = plan.distillation.random_seed
+    data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
     with Record(plan, on_epoch) as record:
-        data = load_data(plan)
-
-        (name, teacher_plan), *_ = plan.teachers.items()
-        teacher = record.keep("teacher", obtain(teacher_plan, data, seed, record.hear))
-        before = teacher.model.fingerprint()
-        answers = {name: listen(teacher, data)}
-
-        alone = control_terms(plan.student.terms)
-        control = record.keep("control", learn("control", plan.student, alone, data, {}, seed, record.hear))
-        terms = plan.student.terms
-        student = record.keep("student", learn("student", plan.student, terms, data, answers, seed, record.hear))
-        if teacher.model.fingerprint() != before:
-            raise DistillError("the teacher's weights changed while the student was trained; this is a bug, report it")
-
-        trained = {"teacher": teacher, "control": control, "student": student}
-        results = collect(plan, data, trained, alone, perf_counter() - started)
+        first = experiment(plan, seed, record, data)
+        seeds = [first.figures(), *repeat(plan, first)]
+        results = collect(plan, first, seeds, perf_counter() - started)
         record.finish(results)
     return results
 
 
-def inputs(plan: Config) -> list[Path]:
-    """The files and folders that a plan reads, so that no output replaces one of them."""
-    named = [plan.data.source, plan.data.test]
-    return [rows.locate(name) for name in named if name and name != "digits"]
+def experiment(plan: Config, seed: int, record: Record, data: Data, shared: Experiment | None = None) -> Experiment:
+    """Everything once under one seed; `shared` lends its teacher, and the labels that its student saw."""
+    (name, teacher_plan), *_ = plan.teachers.items()
+    teacher = (
+        shared.trained["teacher"] if shared else record.keep("teacher", obtain(teacher_plan, data, seed, record.hear))
+    )
+    before = teacher.model.fingerprint()
+    seen = shared.seen if shared else view(plan.student, data, seed)
+    answers = {name: listen(teacher, seen)}
+
+    alone, terms = control_terms(plan.student.terms), plan.student.terms
+    control = record.keep("control", learn("control", plan.student, alone, seen, {}, seed, record.hear))
+    student = record.keep("student", learn("student", plan.student, terms, seen, answers, seed, record.hear))
+    if teacher.model.fingerprint() != before:
+        raise DistillError("the teacher's weights changed while the student was trained; this is a bug, report it")
+    return Experiment(seed, data, seen, {"teacher": teacher, "control": control, "student": student}, answers)
 
 
-def load_data(plan: Config) -> Data:
-    """The rows of a plan, and a word about them in the log."""
+def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
+    """The figures of the further seeds, in their order, computed on all cores."""
+    quiet = Record(replace(plan, output=Output(None)), lambda name, epoch: None)
+    shared = first if plan.evidence.share_teacher else None
+
+    def once(seed: int) -> dict[str, Any]:
+        try:
+            data = shared.data if shared else load_data(plan, seed)
+            return experiment(plan, seed, quiet, data, shared).figures()
+        except DistillError as error:
+            error.args = (f"seed {seed}: {error}",)
+            raise
+
+    seeds = [first.seed + i for i in range(1, plan.evidence.seeds)]
+    for figures in each(once, seeds, plan.evidence.workers):
+        log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", figures)
+        yield figures
+
+
+def files(plan: Config) -> list[Path]:
+    """The files that a run of the plan reads and writes, so that no other output replaces one of them."""
+    read = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
+    return read + [Path(plan.output.folder or ".") / name for name in RUN_FILES if plan.output.folder]
+
+
+def load_data(plan: Config, seed: int) -> Data:
+    """The rows of a plan under one seed."""
     short = plan.distillation
-    data = rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed)
-    log.info("data: %s, %d rows to train on, scale %s", data.source, len(data.train), data.scaling.kind)
-    if data.missing:
-        log.warning("data: %d empty fields count as their feature's mean over the training rows", data.missing)
-    return data
+    return rows.load(plan.data, short.train_ratio, short.max_samples, seed)

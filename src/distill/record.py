@@ -9,7 +9,7 @@ from typing import IO, Any
 from distill.config import Config, dump
 from distill.errors import DivergedError
 from distill.results import Results
-from distill.store import RUN_MARK, RunFolder, to_json, write_text
+from distill.store import RUN_END, RUN_MARK, RunFolder, to_json, write_text
 from distill.train import OnEpoch, Trained
 
 log = logging.getLogger(__name__)
@@ -58,13 +58,13 @@ class Record:
         """Save a finished model, and hand it on."""
         if self.folder:
             trained.model.save(self.folder / f"{name}.npz")
-        log.info("%s: %d steps in %.2f s", name, trained.steps, trained.seconds)
+            log.info("%s: %d steps in %.2f s", name, trained.steps, trained.seconds)
         return trained
 
     def finish(self, results: Results) -> None:
         """Write the results and move the run to its place."""
         if self.folder and self.metrics:
-            write_text(self.folder / "results.json", to_json(results))
+            write_text(self.folder / RUN_END, to_json(results))
             self.metrics.close()
             self.folder.publish()
             log.info("run kept in %s", self.plan.output.folder)

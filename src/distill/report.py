@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from distill.config import Config, dump
@@ -11,10 +12,8 @@ from distill.evidence import control_terms
 from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.objective import formula
-from distill.results import describe
-
-MODELS = ("teacher", "student", "control")
-SPLITS = {"val": "validation", "test": "test"}  # in the keys of the results -> in words
+from distill.results import MODELS, SPLITS, describe
+from distill.student import view
 
 
 def run_text(results: Mapping[str, Any]) -> str:
@@ -30,17 +29,18 @@ def run_text(results: Mapping[str, Any]) -> str:
     params = [results["teacher_params"], *[results["student_params"]] * 2]
     table.append(["parameters", *(f"{count:,}" for count in params)])
     table.append(["training seconds", *(f"{results['timings'][model]['seconds']:.2f}" for model in MODELS)])
-    ratio = f"{results['compression_ratio']:.2f}"
+    found = results["verdict"]
     return "\n".join(
         [
             _rows_text(results["data"]),
             "",
             *_aligned(table),
             "",
-            f"compression: the teacher has {ratio} times the student's parameters",
+            f"compression: the teacher has {results['compression_ratio']:.2f} times the student's parameters",
             f"student:     {results['objective']}",
             f"control:     {results['control_objective']}, with the same initial weights and batches",
-            f"student - control: {_gain_text(results)}",
+            f"verdict:     {found['text']} (student - control, {SPLITS[found['split']]} accuracy)",
+            *(f"{'':13}{line}" for sentence in results["advice"] for line in wrap(sentence, 92)),
             f"total:       {results['timings']['total_seconds']:.2f} s",
         ]
     )
@@ -55,7 +55,7 @@ def plan_text(plan: Config, data: Data) -> str:
     return "\n".join(
         [
             dump(plan),
-            _rows_text(describe(data)),
+            _rows_text(describe(data, view(plan.student, data, plan.distillation.random_seed))),
             f"teacher:     {layers[0]}, {params[0]:,} parameters" + ("" if name == "teacher" else f" ({name})"),
             f"student:     {layers[1]}, {params[1]:,} parameters",
             f"compression: {params[0] / params[1]:.5f}",
@@ -74,14 +74,13 @@ def evaluation_text(figures: Mapping[str, Any]) -> str:
 
 def _rows_text(data: Mapping[str, Any]) -> str:
     rows = ", ".join(f"{count:,} {name}" for name, count in data["rows"].items())
-    return f"data:        {data['source']}: {rows} rows, {data['features']} features, {len(data['classes'])} classes"
-
-
-def _gain_text(results: Mapping[str, Any]) -> str:
-    split, name = [(split, name) for split, name in SPLITS.items() if name in results["data"]["rows"]][-1]
-    rows = results["data"]["rows"][name]
-    gain = results[f"student_{split}_accuracy"] - results[f"control_{split}_accuracy"]
-    return f"{100 * gain:+.2f} points of accuracy ({round(gain * rows):+d} of {rows:,} {name} rows; one seed, no proof)"
+    seen = data["student_rows"]
+    fewer = seen["labelled"] < data["rows"]["train"]
+    student = (
+        f"\nstudent:     sees {seen['labelled']:,} labelled and {seen['unlabelled']:,} unlabelled rows" if fewer else ""
+    )
+    what = f"{data['source']}: {rows} rows, {data['features']} features, {len(data['classes'])} classes"
+    return f"data:        {what}{student}"
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

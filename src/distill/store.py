@@ -23,18 +23,19 @@ except ImportError:  # Windows has no such locks: there two runs into one folder
     fcntl = None  # type: ignore[assignment]
 
 HEADER = "model.json"  # the member of a model file that is plain JSON
-RUN_MARK = "metrics.jsonl"  # a folder that holds this file was written by a run
+RUN_MARK, RUN_END = "metrics.jsonl", "results.json"  # the first file of a run's folder, and the last
+RUN_FILES = (RUN_MARK, "config.yaml", "teacher.npz", "control.npz", "student.npz", RUN_END)
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which replaces `path` only once it is complete and on disk. Parent folders are created."""
     with _as_output_error(path):
-        path = _resolve(path)
         if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
             with path.open("wb") as file:
                 yield file
             return
+        path = _resolve(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
         try:
@@ -58,18 +59,18 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def check_writable(output: Path, inputs: Iterable[Path]) -> None:
+def check_writable(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
-    or an output that would replace one of the inputs."""
+    or an output that would replace a file that the command reads or writes itself."""
     with _as_output_error(output):
-        output = _resolve(output)
         if output.is_dir():
             raise OutputError(f"{output}: is a folder; name a file")
-        for path in inputs:
-            if output.exists() and path.exists() and output.samefile(path):
-                raise OutputError(f"{output}: is also an input of this command; choose another name")
         if output.exists() and not output.is_file():
             return
+        output = _resolve(output)
+        for path in taken:
+            if output == _resolve(path) or (output.exists() and path.exists() and output.samefile(path)):
+                raise OutputError(f"{output}: is a file that this command itself reads or writes; choose another name")
         output.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output.parent).close()
 
@@ -89,6 +90,10 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             header = json.loads(archive.read(HEADER))
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
+        ) from None
     except Exception as error:  # as in read_npz
         raise DataError(f"{path}: not a model file of distill: {error}; give a teacher.npz or student.npz") from None
     if not isinstance(header, dict):
@@ -131,15 +136,24 @@ class RunFolder:
             self.partial = self.path.with_name(self.path.name + ".partial")
         self.lock: int | None = None
 
-    def __enter__(self) -> "RunFolder":
+    def check(self) -> None:
+        """Raise OutputError where no run can be kept: a file, or a folder with files that no run wrote."""
         with _as_output_error(self.path):
-            if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / RUN_MARK).exists():
-                raise OutputError(f"{self.path}: holds files that no run wrote; name another output.folder")
-            if self.path.exists() and not self.path.is_dir():
-                raise OutputError(f"{self.path}: is a file; name another output.folder")
+            for folder in (self.path, self.partial):
+                if folder.exists() and not folder.is_dir():
+                    raise OutputError(f"{folder}: is a file; name another output.folder")
+                names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+                half_published = folder == self.partial and names <= set(RUN_FILES)
+                if names and RUN_MARK not in names and not half_published:
+                    raise OutputError(f"{folder}: holds files that no run wrote; name another output.folder")
+
+    def __enter__(self) -> "RunFolder":
+        self.check()
+        with _as_output_error(self.path):
             self._take_lock()
             for left in self.partial.iterdir():  # what an interrupted run left behind
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+            (self.partial / RUN_MARK).touch()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -151,10 +165,13 @@ class RunFolder:
         return self.partial / name
 
     def publish(self) -> None:
-        """Put the finished files in their place; results.json, which says that the run is complete, comes last."""
+        """Put the finished files in their place. results.json says that a run is complete: the old one goes first, the
+        new one comes last, so that FOLDER never holds the results of one run beside the models of another."""
         with _as_output_error(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            for file in sorted(self.partial.iterdir(), key=lambda file: file.name == "results.json"):
+            (self.path / RUN_MARK).touch()
+            (self.path / RUN_END).unlink(missing_ok=True)
+            for file in sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END):
                 file.replace(self.path / file.name)
             self.partial.rmdir()
 

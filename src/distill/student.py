@@ -1,11 +1,37 @@
-"""The student: one plan, trained on whatever terms it is given."""
+"""The student: the rows and labels that it sees, and its training on whatever terms it is given."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from distill.config import Student, Term
-from distill.data import Data
+from distill.data import Data, Rows
+from distill.data.split import stratified
 from distill.nn.vector import Array
+from distill.streams import stream
 from distill.train import OnEpoch, Trained, fit
+
+
+def view(plan: Student, data: Data, seed: int) -> Data:
+    """The data as the student and its control see them; validation and test rows stay as they are.
+
+    `labels` keeps the labels of at most so many training rows, by class in proportion; `label_noise` then gives that
+    share of the remaining labels another class, each of the others being as likely; `unlabelled: drop` leaves out the
+    rows without a label, `use` keeps them for the teacher's terms.
+    """
+    y = data.train.y.copy()
+    labelled = np.flatnonzero(y >= 0)
+    if plan.labels is not None and plan.labels < len(labelled):
+        _, groups = np.unique(y[labelled], return_inverse=True)
+        y[labelled[~stratified(groups, plan.labels, stream(seed, "student labels"))]] = -1
+        labelled = np.flatnonzero(y >= 0)
+    if plan.label_noise:
+        rng = stream(seed, "label noise")
+        flipped = rng.permutation(labelled)[: round(plan.label_noise * len(labelled))]
+        y[flipped] = (y[flipped] + rng.integers(1, len(data.classes), len(flipped))) % len(data.classes)
+    kept = labelled if plan.unlabelled == "drop" else np.arange(len(y))
+    return replace(data, train=Rows(data.train.x[kept], y[kept]))
 
 
 def learn(
@@ -17,6 +43,8 @@ def learn(
     seed: int,
     on_epoch: OnEpoch,
 ) -> Trained:
-    """Train the student's network on `terms`. Under one seed every student has the same initial weights and batches,
-    whatever its name and terms."""
+    """Train the student's network on `terms`, on the data as `view` gives them.
+
+    Under one seed every student has the same initial weights and batches, whatever its name and terms.
+    """
     return fit(name, plan, terms, data, answers, seed, "student", on_epoch)

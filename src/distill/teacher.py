@@ -1,8 +1,10 @@
 """Teachers: obtain them, make sure they are worth listening to, and listen to them once."""
 
+from dataclasses import replace
+
 from distill import metrics
 from distill.config import Training
-from distill.data import Data
+from distill.data import Data, Rows
 from distill.errors import DistillError
 from distill.nn import mlp
 from distill.nn.vector import Array
@@ -15,9 +17,16 @@ def obtain(plan: Training, data: Data, seed: int, on_epoch: OnEpoch) -> Trained:
 
     Raises DistillError when it is no better than always guessing the commonest class.
     """
-    teacher = fit("teacher", plan, LABELS_ONLY, data, {}, seed, "teacher", on_epoch)
+    known = data.train.y >= 0
+    labelled = data if known.all() else replace(data, train=Rows(data.train.x[known], data.train.y[known]))
+    teacher = fit("teacher", plan, LABELS_ONLY, labelled, {}, seed, "teacher", on_epoch)
     accuracy = judge(teacher.model.weights, data.validation)["accuracy"]
     guessing = metrics.commonest_share(data.train.y, data.validation.y)
+    if guessing == 1:
+        raise DistillError(
+            "the validation rows hold a single class, so that guessing it is always right and no teacher can be judged;"
+            " lower train_ratio, or give more rows of the other classes"
+        )
     if accuracy <= guessing:
         raise DistillError(
             f"the teacher learned nothing: {accuracy:.4f} of the validation rows right after {plan.epochs} epochs, "

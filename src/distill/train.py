@@ -25,10 +25,15 @@ OnEpoch = Callable[[str, dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished, frozen network, its history (one record an epoch), and what its training loop alone took."""
+    """A finished, frozen network, its history (one record an epoch), and what its training loop alone took.
+
+    `model` is the last epoch's, or with `patience` that of the best epoch, the one of least validation cross-entropy.
+    """
 
     model: Model
     history: list[dict[str, Any]]
+    best_epoch: int  # from 1; 0 without an epoch
+    kept_best: bool
     seconds: float
     steps: int
 
@@ -58,7 +63,7 @@ def fit(
     )
     per_epoch = math.ceil(rows / plan.batch_size)
     history: list[dict[str, Any]] = []
-    seconds, good = 0.0, None
+    seconds, good, best, best_epoch = 0.0, None, None, 0
     for epoch in range(1, plan.epochs + 1):
         started, total = perf_counter(), 0.0
         with np.errstate(all="ignore"):  # a NaN or an infinity is found in the loss
@@ -74,7 +79,12 @@ def fit(
         good = from_training(weights, sizes, data)
         history.append({"epoch": epoch, "loss": total / rows} | {f"val_{key}": judged[key] for key in judged})
         on_epoch(name, history[-1])
-    return Trained(good or from_training(weights, sizes, data), history, seconds, per_epoch * plan.epochs)
+        if best_epoch == 0 or judged["ce"] < history[best_epoch - 1]["val_ce"]:
+            best, best_epoch = good, epoch
+        if plan.patience is not None and epoch - best_epoch >= plan.patience:
+            break
+    model = (good if plan.patience is None else best) or from_training(weights, sizes, data)
+    return Trained(model, history, best_epoch, plan.patience is not None, seconds, per_epoch * len(history))
 
 
 def steps(

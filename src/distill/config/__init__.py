@@ -10,7 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distill.config.plan import Config, DataPlan, Distillation, Logging, Output, Student, Term, Training, widest_layer
+from distill.config.plan import (
+    Config,
+    DataPlan,
+    Distillation,
+    Evidence,
+    Logging,
+    Output,
+    Student,
+    Term,
+    Training,
+    widest_layer,
+)
 from distill.config.reader import Reader
 from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse, scalar
 from distill.errors import ConfigError
@@ -19,6 +30,7 @@ __all__ = [
     "Config",
     "DataPlan",
     "Distillation",
+    "Evidence",
     "Logging",
     "Output",
     "Student",
@@ -43,13 +55,11 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
     else:
         tree = _read_file(Path(source), faults)
     if tree is not None:
-        tree = _override(tree, overrides, faults)
-        reader = Reader(tree, faults)
         folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
-        config = reader.config(folder)
-    if faults:
-        raise ConfigError(sorted(faults, key=_in_file_order))
-    return config
+        config = Reader(_override(tree, overrides, faults), faults).config(folder)
+        if not faults:
+            return config
+    raise ConfigError(sorted(faults, key=_in_file_order))
 
 
 def as_dict(config: Config) -> dict[str, Any]:

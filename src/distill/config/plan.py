@@ -31,6 +31,7 @@ WEIGHT_DECAY = number(0, 1000)
 CLIP = either(NULL, number(0, 1e9, above=True))
 TEMPERATURE = number(0, 10_000, above=True)
 WEIGHT = number(0, 1e6)
+PATIENCE = either(NULL, whole(1, 1_000_000))
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Distillation:
     warmup: float = key(0.0, WARMUP)
     weight_decay: float = key(0.0, WEIGHT_DECAY)
     clip: float | None = key(None, CLIP)
+    patience: int | None = key(None, PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class DataPlan:
     )
     header: bool | str = key("auto", either(Rule("auto", lambda v: v == "auto"), BOOLEAN))
     test: str | None = key(None, either(NULL, TEXT))
+    test_ratio: float = key(0.0, number(0, 1, below=True))
     scale: str = key("auto", one_of("auto", "none", "standard", "minmax"))
 
 
@@ -92,6 +95,7 @@ class Training:
     warmup: float = key(INHERITED, WARMUP)
     weight_decay: float = key(INHERITED, WEIGHT_DECAY)
     clip: float | None = key(INHERITED, CLIP)
+    patience: int | None = key(INHERITED, PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,21 @@ class Term:
 
 @dataclass(frozen=True)
 class Student(Training):
-    """The student: trained like any network, on a list of terms."""
+    """The student: trained on a list of terms, perhaps with fewer or worse labels than its teacher."""
 
+    labels: int | None = key(None, either(NULL, whole(1, 10**9)))
+    unlabelled: str = key("use", one_of("use", "drop"))
+    label_noise: float = key(0.0, number(0, 1, below=True))
     terms: tuple[Term, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How often the experiment is repeated."""
+
+    seeds: int = key(1, whole(1, 10_000))
+    share_teacher: bool = key(False, BOOLEAN)
+    workers: int | None = key(None, either(NULL, whole(1, 1024)))
 
 
 @dataclass(frozen=True)
@@ -127,11 +143,18 @@ class Config:
     data: DataPlan
     teachers: Mapping[str, Training]
     student: Student
+    evidence: Evidence
     output: Output
 
 
-SECTIONS: dict[str, type] = {"logging": Logging, "distillation": Distillation, "data": DataPlan, "output": Output}
-TOP_LEVEL = ("logging", "distillation", "data", "teachers", "student", "output")
+SECTIONS: dict[str, type] = {
+    "logging": Logging,
+    "distillation": Distillation,
+    "data": DataPlan,
+    "evidence": Evidence,
+    "output": Output,
+}
+TOP_LEVEL = ("logging", "distillation", "data", "teachers", "student", "evidence", "output")
 
 # A term's own options, by loss; `teacher` belongs to every loss that listens to one.
 TERM_OPTIONS: dict[str, dict[str, Rule]] = {

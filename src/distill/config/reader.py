@@ -115,7 +115,7 @@ class Reader:
         return teachers
 
     def student(self, entry: Entry, base: Distillation, teachers: Mapping[str, Training]) -> Student:
-        rules = rules_of(Training)
+        rules = rules_of(Student)
         keys = self.entries(entry.node, "student", (*rules, "terms"))
         terms: tuple[Term, ...] = (
             Term("cross_entropy", complement(base.alpha)),
@@ -180,6 +180,26 @@ class Reader:
         momentum = None if plan.optimizer == "adam" else 0.9 if plan.momentum is None else plan.momentum
         return replace(plan, momentum=momentum)
 
+    def acts(self, name: str, sections: Mapping[str, Entry]) -> bool:
+        """Whether a key of the short spelling reaches any network, or all give their own."""
+
+        def own(section: str) -> dict[str, Entry]:
+            value = sections[section].node.value if section in sections else None
+            return value if isinstance(value, dict) else {}
+
+        teachers = [entry.node.value for entry in own("teachers").values() if isinstance(entry.node.value, dict)]
+        student, terms = own("student"), own("student").get("terms")
+        if name in ("temperature", "t_squared", "alpha"):
+            key = "weight" if name == "alpha" else name
+            listed = terms.node.value if terms and isinstance(terms.node.value, list) else [Node({}, "")]
+            return any(
+                isinstance(t.value, dict) and key not in t.value and (key == "weight" or _listens(t)) for t in listed
+            )
+        role, _, key = name.partition("_")
+        if role in ("teacher", "student") and key in ("hidden", "epochs"):
+            return key not in student if role == "student" else not teachers or any(key not in t for t in teachers)
+        return name not in rules_of(Training) or any(name not in one for one in (student, *(teachers or [{}])))
+
     def cross_checks(
         self,
         sections: Mapping[str, Entry],
@@ -192,6 +212,11 @@ class Reader:
         def place(section: str, name: str) -> str:
             return str(sections[section].node.value[name].where)
 
+        for name in given["distillation"]:
+            where = place("distillation", name)
+            if where.startswith("--set") and not self.acts(name, sections):
+                what = "does nothing here, as the plan gives its own under teachers and student; set it there"
+                self.fault(where, f"distillation.{name}", what)
         sgd = any(network.optimizer == "sgd" for network in networks)
         given_momentum = given["distillation"].get("momentum") is not None
         if given_momentum and not sgd and self.sound("distillation", "teachers", "student"):
@@ -200,11 +225,24 @@ class Reader:
         if given["data"].get("test") == plain["data"].source and self.sound("data"):
             what = "is the source itself, so that the model would be tested on its own training rows; name another file"
             self.fault(place("data", "test"), "data.test", what)
+        if given["data"].get("test_ratio") and self.sound("data", "distillation"):
+            if plain["data"].test is not None:
+                what = "is given beside data.test; keep one of the two"
+                self.fault(place("data", "test_ratio"), "data.test_ratio", what)
+            elif plain["data"].test_ratio + plain["distillation"].train_ratio >= 1:
+                total = f"{plain['data'].test_ratio:g} and train_ratio {plain['distillation'].train_ratio:g}"
+                what = f"{total} leave no rows for validation; make their sum less than 1"
+                self.fault(place("data", "test_ratio"), "data.test_ratio", what)
         if plain["data"].source == "digits" and self.sound("data"):
             for name, idle in (("label", None), ("header", "auto")):
                 if given["data"].get(name, idle) != idle:
                     what = "acts only on CSV files, but the source is digits; remove it"
                     self.fault(place("data", name), f"data.{name}", what)
+
+
+def _listens(term: Node) -> bool:
+    loss = term.value.get("loss")
+    return loss is None or loss.node.value != "cross_entropy"
 
 
 def complement(alpha: float) -> float:

@@ -3,6 +3,7 @@
 Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `idx` (the kinds of files), `split`, `scaling`.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from distill.config import DataPlan
-from distill.data import csvfile, idx, npz
+from distill.data import csvfile, idx, npz, table
 from distill.data.scaling import Scaling, fit
 from distill.data.split import stratified
-from distill.data.table import Source, Table, locate
+from distill.data.table import Source, Table
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.streams import stream
@@ -27,7 +28,7 @@ DIGITS = Path(__file__).with_name("digits.npz")
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows ready for a network: x (N,D) float32, y (N,) class numbers."""
+    """Rows ready for a network: x (N,D) float32, y (N,) class numbers, -1 where a training row has no label."""
 
     x: Array
     y: Array
@@ -49,11 +50,20 @@ class Data:
     names: tuple[str, ...] | None  # of the features, where the file has them
     label: int | str | None  # the label's column in a CSV, by name where it has a header
     missing: int  # empty fields among all features
+    picture: tuple[int, ...] | None  # (height, width) where a row is a picture
 
     @property
     def features(self) -> int:
         """Features per row."""
         return int(self.train.x.shape[1])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of every row as the networks take it, and of the labels: what changes when the data do."""
+        digest = hashlib.sha256()
+        for rows in (self.train, *self.judged.values()):
+            digest.update(rows.x.tobytes())
+            digest.update(rows.y.tobytes())
+        return digest.hexdigest()
 
     @property
     def judged(self) -> dict[str, Rows]:
@@ -62,35 +72,46 @@ class Data:
 
 
 def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
-    """Read, number the classes, take `max_samples` rows if given, split by class, scale. Raises DataError."""
+    """Read, number the classes, take `max_samples` rows if given, split by class, scale. Raises DataError.
+
+    Of the labelled rows, data.test_ratio make the test set, 1 - train_ratio - test_ratio the validation rows, and the
+    rest are trained on, together with the rows that have no label (class number -1).
+    """
     source = _read(plan.source, plan)
     rows, test = source.rows, source.test
     if plan.test is not None:
+        if locate(plan.test).samefile(locate(plan.source)):
+            raise DataError(
+                f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio"
+            )
         test = _read(plan.test, plan).rows
-    if rows.y is None:
-        raise DataError(
-            f"{plan.source}: has no labels to learn from; add them (y in NPZ, a label file beside IDX images)"
-        )
-    labels, y = np.unique(rows.y, return_inverse=True)
-    classes = tuple(labels.tolist())
-    _check_classes(plan.source, classes, len(y), max_samples)
+    if test is not None and plan.test_ratio:
+        raise DataError(f"{plan.source}: has a test set of its own, beside data.test_ratio; remove data.test_ratio")
+    classes, y = _number_classes(plan.source, rows, max_samples)
     used = np.arange(len(y))
     if max_samples is not None and max_samples < len(y):
-        used = np.flatnonzero(~stratified(y, len(y) - max_samples, stream(seed, "subsample"), leave=1))
-    held_out = max(1, min(round(len(used) * (1 - train_ratio)), len(used) - len(classes)))
-    held = stratified(y[used], held_out, stream(seed, "split"), leave=1)
-    scaling = fit(plan.scale, rows.x[used[~held]])
+        _, groups = np.unique(y, return_inverse=True)
+        used = np.flatnonzero(~stratified(groups, len(y) - max_samples, stream(seed, "subsample"), leave=1))
+    labelled = used[y[used] >= 0]
+    tested = _take(labelled, y, round(len(labelled) * plan.test_ratio), len(classes), stream(seed, "test"))
+    left = np.setdiff1d(labelled, tested)
+    held_out = max(1, round(len(labelled) * (1 - train_ratio - plan.test_ratio)))
+    validation = _take(left, y, held_out, len(classes), stream(seed, "split"))
+    training = np.setdiff1d(used, np.concatenate([validation, tested]))
+    scaling = fit(plan.scale, rows.x[training])
     _check_scaling(scaling, rows)
+    ready = _ready(scaling, rows, tested, y) if len(tested) else None
     return Data(
         source=plan.source,
-        train=_ready(scaling, rows, used[~held], y),
-        validation=_ready(scaling, rows, used[held], y),
-        test=None if test is None else _test(test, rows, scaling, classes, plan),
+        train=_ready(scaling, rows, training, y),
+        validation=_ready(scaling, rows, validation, y),
+        test=ready if test is None else _test(test, rows, scaling, classes, plan),
         classes=classes,
         scaling=scaling,
         names=rows.names,
         label=rows.label,
         missing=int(np.isnan(rows.x[used]).sum()) if rows.x.dtype.kind == "f" else 0,
+        picture=rows.picture,
     )
 
 
@@ -103,9 +124,9 @@ def read_new(
     position, with or without the label's column. `label` is where the training file had it; `asked`, where given, must
     be there. A file with a test set of its own gives that one.
     """
-    table = _new_rows(path, len(scaling.offset), names, label, asked)
-    _scaled(scaling, table, np.arange(len(table.x)))
-    return table
+    rows = _new_rows(path, len(scaling.offset), names, label, asked)
+    _scaled(scaling, rows, np.arange(len(rows.x)))
+    return rows
 
 
 def _new_rows(
@@ -116,12 +137,11 @@ def _new_rows(
         if asked is not None:
             raise DataError(f"{path}: --label names a column of a CSV file, and this is none; remove it")
         source: Source = kind.read(found)
-        table = source.test or source.rows
-        if table.x.shape[1] != features:
-            raise DataError(
-                f"{path}: {table.x.shape[1]} features, but the model takes {features}; give rows of that kind"
-            )
-        return table
+        rows = source.test or source.rows
+        if rows.x.shape[1] != features:
+            what = f"{rows.x.shape[1]} features, but the model takes {features}"
+            raise DataError(f"{path}: {what}; give rows of that kind")
+        return rows
     sheet = csvfile.read_sheet(found, "auto", tuple(names) if names else None)
     header = sheet.header or ()
     column = None
@@ -145,9 +165,12 @@ def _new_rows(
 def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
     """The labels' class numbers, matched as texts, so that 3 in one kind of file is 3 in another."""
     assert table.y is not None
+    if table.labelled is not None and not table.labelled.all():
+        row = int(table.labelled.argmin())
+        raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     labels, inverse = np.unique(table.y, return_inverse=True)
-    number = {str(name): i for i, name in enumerate(classes)}
-    found = np.array([number.get(str(label), -1) for label in labels.tolist()], np.int64)[inverse]
+    number = {_spelled(name): i for i, name in enumerate(classes)}
+    found = np.array([number.get(_spelled(label), -1) for label in labels.tolist()], np.int64)[inverse]
     if (found < 0).any():
         row = int(np.flatnonzero(found < 0)[0])
         known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
@@ -156,8 +179,18 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
     return found
 
 
+def _spelled(label: Any) -> str:
+    """A label as a text, a whole number in any type alike."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def locate(name: str) -> Path:
+    """Where the data of a name are: the embedded digits, or a path (see table.locate). Raises DataError."""
+    return DIGITS if name == "digits" else table.locate(name)
+
+
 def _read(name: str, plan: DataPlan) -> Source:
-    path = DIGITS if name == "digits" else locate(name)
+    path = locate(name)
     kind = _kind(path)
     if kind is csvfile:
         return csvfile.read(path, plan.label, plan.header)
@@ -174,16 +207,33 @@ def _kind(path: Path) -> Any:
     return npz if path.suffix.lower() == ".npz" else csvfile
 
 
-def _check_classes(name: str, classes: tuple[Any, ...], rows: int, max_samples: int | None) -> None:
+def _number_classes(name: str, rows: Table, max_samples: int | None) -> tuple[tuple[Any, ...], Array]:
+    """The classes, and every row's class number, -1 where it has no label."""
+    if rows.y is None:
+        raise DataError(f"{name}: has no labels to learn from; add them (y in NPZ, a label file beside IDX images)")
+    labelled = np.ones(len(rows.y), bool) if rows.labelled is None else rows.labelled
+    labels, inverse = np.unique(rows.y[labelled], return_inverse=True)
+    classes, count = tuple(labels.tolist()), int(labelled.sum())
     if len(classes) < 2:
-        raise DataError(f"{name}: every row has the label {classes[0]!r}; must have at least two classes")
-    if rows <= len(classes):
+        what = f"every row has the label {classes[0]!r}" if classes else "no row has a label"
+        raise DataError(f"{name}: {what}; must have at least two classes")
+    if count <= len(classes):
         what = "is the label column the right one?"
-        raise DataError(f"{name}: {rows} rows for {len(classes)} classes; must have more rows than classes; {what}")
+        raise DataError(f"{name}: {count} rows for {len(classes)} classes; must have more rows than classes; {what}")
     if max_samples is not None and max_samples <= len(classes):
-        raise DataError(
-            f"{name}: max_samples is {max_samples} for {len(classes)} classes; must be more than the classes"
-        )
+        what = f"max_samples is {max_samples} for {len(classes)} classes; must be more than the classes"
+        raise DataError(f"{name}: {what}")
+    y = np.full(len(rows.y), -1)
+    y[labelled] = inverse
+    return classes, y
+
+
+def _take(rows: Array, y: Array, count: int, classes: int, rng: np.random.Generator) -> Array:
+    """Choose `count` of the rows (indices into y), by class in proportion; every class keeps at least one row."""
+    if not count:
+        return rows[:0]
+    _, groups = np.unique(y[rows], return_inverse=True)
+    return rows[stratified(groups, min(count, len(rows) - classes), rng, leave=1)]
 
 
 def _check_scaling(scaling: Scaling, rows: Table) -> None:

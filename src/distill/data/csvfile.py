@@ -109,14 +109,16 @@ def table(sheet: Sheet, features: list[int], label: int | None) -> Table:
     header = sheet.header
 
     def place(row: int | None, column: int | None) -> str:
-        return sheet.place(row, label or 0 if column is None else features[column])
+        return sheet.place(row, features[column] if column is not None else label or 0)
 
+    y, labelled = (None, None) if label is None else _labels(sheet, label)
     return Table(
         x,
-        None if label is None else _labels(sheet, label),
+        y,
         place,
         names=tuple(header[i] for i in features) if header else None,
         label=header[label] if header and label is not None else label,
+        labelled=labelled,
     )
 
 
@@ -170,17 +172,18 @@ def _number(sheet: Sheet, row: int, column: int) -> float:
         raise DataError(
             f"{sheet.place(row, column)}: {field[:60]!r} is a text in a numeric column; "
             "write a number, or leave the field empty where it is missing"
+            + (" (if this line is a header, set data.header: true)" if row == 0 and sheet.header is None else "")
         )
     raise DataError(
         f"{sheet.place(row, column)}: {field[:60]} is NaN or infinite; leave the field empty where it is missing"
     )
 
 
-def _labels(sheet: Sheet, column: int) -> Array:
-    labels = [row[column].strip() for row in sheet.rows]
-    if "" in labels:
-        raise DataError(f"{sheet.place(labels.index(''), column)}: the label is missing; give every row a label")
-    # Whole numbers become numbers so that they sort as such; '03' or '1.0' would not come back the same and stay texts.
-    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", label) for label in set(labels)):
-        return np.array([int(label) for label in labels], np.int64)
-    return np.array(labels)
+def _labels(sheet: Sheet, column: int) -> tuple[Array, Array]:
+    """The labels, and which rows have one; whole numbers become numbers, so that they sort as such."""
+    labels = np.array([row[column].strip() for row in sheet.rows])
+    labelled = labels != ""
+    # '03' or '1.0' would not come back the same from a number and stay texts.
+    if all(re.fullmatch(r"0|-?[1-9][0-9]{0,17}", label) for label in np.unique(labels[labelled])):
+        labels = np.where(labelled, labels, "0").astype(np.int64)
+    return labels, labelled

@@ -20,7 +20,8 @@ class Table:
     """Rows as a file holds them: nothing scaled, nothing split.
 
     x: (N,D) numbers, NaN where a CSV field is empty; y: (N,) labels, or None; names: the D features' names and label:
-    the label's column (by name where there is a header), where the file has them.
+    the label's column (by name where there is a header), where the file has them; labelled: (N,) whether y holds a
+    label, None where all rows have one; picture: (height, width) of a row that is one.
     """
 
     x: Array
@@ -28,6 +29,8 @@ class Table:
     place: Place
     names: tuple[str, ...] | None = None
     label: int | str | None = None
+    labelled: Array | None = None
+    picture: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ def from_arrays(x: Array, y: Array | None, place: Place) -> Table:
     """Check arrays as any program may write them: numbers in rows, one label each, nothing missing."""
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not x.size:
         raise DataError(f"{place(None, 0)}: {x.dtype} of shape {x.shape}; must be numbers of shape (rows, features)")
+    picture = x.shape[1:] if x.ndim == 3 else None
     x = x.reshape(len(x), -1)
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise DataError(f"{place(row, column)}: {x[row, column]} is no number to learn from; remove or replace it")
-    return Table(x, None if y is None else _labels(y, len(x), place), place)
+    return Table(x, None if y is None else _labels(y, len(x), place), place, picture=picture)
 
 
 def _labels(y: Array, rows: int, place: Place) -> Array:

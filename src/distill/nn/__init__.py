@@ -2,5 +2,5 @@
 
 Letters, here and in every room of `nn`: N rows of a batch, C units in, M units out (or classes), D input features,
 T temperature; x w b are input, weights and bias, and the gradient of x is dx.
-Read in this order: `vector`, `ops`, `losses`, `optim`, `mlp`.
+Read in this order: `vector`, `blas`, `ops`, `losses`, `optim`, `mlp`.
 """

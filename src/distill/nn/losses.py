@@ -16,15 +16,17 @@ Loss = Callable[..., tuple[float, Array]]
 
 
 def cross_entropy(student: Array, teacher: Array | None, labels: Array, *, new: New = np.empty) -> tuple[float, Array]:
-    """Mean of -log p(label): the loss on hard labels, in nats."""
+    """Mean of -log p(label) over the labelled rows, in nats; a row of label -1 has none and gets no gradient."""
     if labels.shape != student.shape[:1]:
         raise ValueError(f"student logits {student.shape} need labels ({len(student)},), not {labels.shape}")
-    n = len(student)
-    rows = np.arange(n)
+    rows = np.flatnonzero(labels >= 0)
+    n = max(1, len(rows))
     log_p = log_softmax(student, new)
-    value = -float(log_p[rows, labels].mean())
+    value = -float(log_p[rows, labels[rows]].sum()) / n
     gradient = np.exp(log_p, out=log_p)
-    gradient[rows, labels] -= 1
+    gradient[rows, labels[rows]] -= 1
+    if len(rows) < len(labels):
+        gradient[labels < 0] = 0
     gradient /= n
     return value, gradient
 

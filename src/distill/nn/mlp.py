@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from distill.nn.blas import one_thread
 from distill.nn.ops import linear, linear_back, linear_back_input, relu, relu_back
 from distill.nn.vector import Arena, Array, New, Shape, Vector
 
-EVALUATION_ROWS = 1024  # rows per forward pass outside training: bounds memory, and makes logits repeatable
+EVALUATION_ROWS = 1024  # rows per forward pass outside training, which bounds its memory
 
 
 def shapes(sizes: Sequence[int]) -> dict[str, Shape]:
@@ -62,11 +63,12 @@ def backward(
 
 
 def logits(weights: Vector, x: Array) -> Array:  # (N,D) -> (N,M)
-    """The logits of any number of rows."""
+    """The logits of any number of rows: the same bits for the same rows, whatever the number of BLAS threads."""
     out = np.empty((len(x), weights.shapes[f"b{len(weights.shapes) // 2}"][0]), weights.flat.dtype)
     new = Arena(weights.flat.dtype)
-    for start in range(0, len(x), EVALUATION_ROWS):
-        new.rewind()
-        rows = slice(start, start + EVALUATION_ROWS)
-        out[rows] = forward(weights, x[rows], new)["logits"]
+    with one_thread():
+        for start in range(0, len(x), EVALUATION_ROWS):
+            new.rewind()
+            rows = slice(start, start + EVALUATION_ROWS)
+            out[rows] = forward(weights, x[rows], new)["logits"]
     return out

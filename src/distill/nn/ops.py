@@ -15,7 +15,7 @@ def linear(x: Array, w: Array, b: Array, new: New = np.empty) -> Array:  # (N,C)
 def linear_back(dy: Array, x: Array, dw: Array, db: Array) -> None:  # (N,M) (N,C) -> (C,M) (M,)
     """Writes the gradients of w and b into dw and db; `linear_back_input` gives that of x where it is needed."""
     np.matmul(x.T, dy, out=dw)
-    np.sum(dy, axis=0, out=db)
+    np.add.reduce(dy, axis=0, out=db)
 
 
 def linear_back_input(dy: Array, w: Array, new: New = np.empty) -> Array:  # (N,M) (C,M) -> (N,C)
@@ -35,8 +35,8 @@ def relu_back(dy: Array, y: Array, new: New = np.empty) -> Array:  # (N,C) (N,C)
 
 def log_softmax(z: Array, new: New = np.empty, temperature: float = 1.0) -> Array:  # (N,M) -> (N,M)
     """log of softmax(z / T), row by row; exact for logits of any size, as the row's maximum is taken out first."""
-    log_p: Array = np.subtract(z, z.max(axis=1, keepdims=True), out=new(z.shape))
+    log_p: Array = np.subtract(z, np.maximum.reduce(z, axis=1, keepdims=True), out=new(z.shape))
     if temperature != 1:
         log_p /= temperature
-    log_p -= np.log(np.exp(log_p, out=new(z.shape)).sum(axis=1, keepdims=True))
+    log_p -= np.log(np.add.reduce(np.exp(log_p, out=new(z.shape)), axis=1, keepdims=True))
     return log_p
