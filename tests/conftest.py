@@ -7,8 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 import distill
+
+# How fast a shared machine is must never decide a test, nor which examples it happened to draw.
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 # Absolute at once: tests change the working directory.
 DATA = Path(os.environ.get("DISTILL_DATA") or "../shared/data").absolute()
