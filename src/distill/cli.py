@@ -1,6 +1,6 @@
 """The command line: run (the default), check, predict, evaluate. The only room that prints and exits.
 
-Results go to stdout, messages to stderr. NumPy is loaded only after the number of BLAS threads is decided.
+Results go to stdout, messages to stderr. NumPy is loaded only after BLAS is kept to one thread.
 """
 
 import argparse
@@ -122,11 +122,12 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(args: argparse.Namespace) -> "Config":
-    """The configuration, and with it the decision on threads, before anything loads NumPy."""
+    """The configuration, before anything loads NumPy."""
     from distill import config
 
     plan = config.load(args.config, args.set)
-    environment.limit_threads(config.widest_layer(plan) if plan.evidence.seeds == 1 else 0)
+    environment.threads(plan.performance.threads)  # a bad variable is found before anything is read
+    environment.blas_alone()
     return plan
 
 
@@ -192,7 +193,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple[Model, Table]":
-    environment.limit_threads(_widest_layer(args.model))
+    environment.blas_alone()
     from distill import data
     from distill.model import load_model
 
@@ -200,18 +201,8 @@ def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple
     return model, data.read_new(args.data, model.scaling, model.names, model.label, asked)
 
 
-def _widest_layer(path: Path) -> int:
-    """Of a model file, without NumPy; 0 where it cannot be told, for the loading to complain about."""
-    import json
-    import zipfile
-
-    with suppress(Exception), zipfile.ZipFile(path) as archive:
-        return max(int(size) for size in json.loads(archive.read("model.json"))["sizes"][1:-1])
-    return 0
-
-
 def _report(args: argparse.Namespace) -> None:
-    environment.limit_threads(0)
+    environment.blas_alone()
     from distill import page, store
 
     output = args.output or args.folder / "report.html"

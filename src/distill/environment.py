@@ -1,4 +1,4 @@
-"""The environment variables that `distill` reads, and the thread limit, which must be set before NumPy loads."""
+"""The environment variables that `distill` reads, and the number of threads."""
 
 import os
 import re
@@ -10,16 +10,21 @@ from distill.errors import ConfigError
 VARIABLES = {
     "DISTILL_CONFIG": "the configuration file used when --config is not given",
     "DISTILL_LOG_LEVEL": "overrides logging.level of every configuration",
-    "DISTILL_THREADS": "BLAS threads: a whole number, or auto",
+    "DISTILL_THREADS": "threads for training: a whole number, or auto; overrides performance.threads",
     "DISTILL_DATA": "the folder in which relative data paths are looked up when the working directory lacks them",
 }
 
 # The names under which the BLAS builds that NumPy ships with read their thread count.
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-# Below this width a step's products are too small to share: on a busy machine a second thread then costs
-# far more than it gives (a 0.2 ms step was seen to take 44 ms).
-THREADED_WIDTH = 512
+
+def _limit() -> int | None:
+    chosen = next((os.environ[name] for name in BLAS_THREADS if os.environ.get(name)), "")
+    return int(chosen) if re.fullmatch("[1-9][0-9]{0,5}", chosen) else None
+
+
+# What a user who limits every numerical program's threads allows; read before `blas_alone` changes it.
+LIMIT = _limit()
 
 
 def variable(name: str, default: str = "") -> str:
@@ -28,28 +33,24 @@ def variable(name: str, default: str = "") -> str:
     return os.environ.get(name) or default
 
 
-def limit_threads(widest_layer: int) -> None:
-    """Choose the number of BLAS threads from the model's widest layer, unless the user chose it.
+def blas_alone() -> None:
+    """Keep BLAS to one thread, which changes the last bits with their number; `distill` shares a step by itself.
 
-    DISTILL_THREADS wins over a BLAS variable that is already set, which wins over the automatic choice.
-    Does nothing once NumPy is loaded, as BLAS reads its variables only then.
+    Does nothing once NumPy is loaded, as BLAS reads its variables only then; `nn.blas` sees to that case.
     """
-    asked = variable("DISTILL_THREADS", "auto")
-    if asked != "auto" and not (re.fullmatch("[1-9][0-9]{0,3}", asked) and int(asked) <= 1024):
-        raise ConfigError([f"DISTILL_THREADS: {asked!r} is not a thread count; must be auto or 1 to 1024"])
-    if "numpy" in sys.modules:
-        return
-    if asked != "auto":
-        threads = asked
-    elif any(os.environ.get(name) for name in BLAS_THREADS):
-        return
-    else:
-        threads = "1" if widest_layer < THREADED_WIDTH else str(os.cpu_count() or 1)
-    for name in BLAS_THREADS:
-        os.environ[name] = threads
+    if "numpy" not in sys.modules:
+        os.environ.update(dict.fromkeys(BLAS_THREADS, "1"))
 
 
-def threads() -> int | None:
-    """The BLAS threads asked for, or None where nobody chose (NumPy was loaded before `distill`)."""
-    chosen = next((os.environ[name] for name in BLAS_THREADS if os.environ.get(name)), "")
-    return int(chosen) if re.fullmatch("[0-9]{1,6}", chosen) else None
+def threads(asked: int | str = "auto") -> int:
+    """The threads that training may use: DISTILL_THREADS, else what is asked for, else one a core.
+
+    On auto, a BLAS variable such as OMP_NUM_THREADS limits them. Raises ConfigError for what is no number of threads.
+    """
+    wanted = variable("DISTILL_THREADS", str(asked))
+    if wanted != "auto" and not (re.fullmatch("[1-9][0-9]{0,3}", wanted) and int(wanted) <= 1024):
+        raise ConfigError([f"DISTILL_THREADS: {wanted!r} is not a thread count; must be auto or 1 to 1024"])
+    if wanted != "auto":
+        return int(wanted)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, LIMIT or cores)

@@ -17,7 +17,7 @@ from distill.nn.ops import log_softmax
 from distill.nn.vector import Array, Vector
 from distill.store import read_header, read_npz, write_model
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

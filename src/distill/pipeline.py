@@ -9,6 +9,7 @@ from typing import Any
 
 from distill import config as configuration
 from distill import data as rows
+from distill import environment
 from distill.config import Config, Output
 from distill.data import Data
 from distill.errors import DistillError
@@ -41,29 +42,33 @@ def run(
     seed = plan.distillation.random_seed
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
     with Record(plan, on_epoch) as record:
-        first = experiment(plan, seed, record, data)
+        first = experiment(plan, seed, record, data, threads=environment.threads(plan.performance.threads))
         seeds = [first.figures(), *repeat(plan, first)]
         results = collect(plan, first, seeds, perf_counter() - started)
         record.finish(results)
     return results
 
 
-def experiment(plan: Config, seed: int, record: Record, data: Data, shared: Experiment | None = None) -> Experiment:
+def experiment(
+    plan: Config, seed: int, record: Record, data: Data, shared: Experiment | None = None, threads: int = 1
+) -> Experiment:
     """Everything once under one seed; `shared` lends its teacher, and the labels that its student saw."""
     (name, teacher_plan), *_ = plan.teachers.items()
     teacher = (
-        shared.trained["teacher"] if shared else record.keep("teacher", obtain(teacher_plan, data, seed, record.hear))
+        shared.trained["teacher"]
+        if shared
+        else record.keep("teacher", obtain(teacher_plan, data, seed, record.hear, threads))
     )
     before = teacher.model.fingerprint()
     seen = shared.seen if shared else view(plan.student, data, seed)
     answers = {name: listen(teacher, seen)}
 
-    alone, terms = control_terms(plan.student.terms), plan.student.terms
-    control = record.keep("control", learn("control", plan.student, alone, seen, {}, seed, record.hear))
-    student = record.keep("student", learn("student", plan.student, terms, seen, answers, seed, record.hear))
+    objectives = {"control": control_terms(plan.student.terms), "student": plan.student.terms}
+    learned = learn(plan.student, objectives, seen, answers, seed, record.hear, threads)
     if teacher.model.fingerprint() != before:
         raise DistillError("the teacher's weights changed while the student was trained; this is a bug, report it")
-    return Experiment(seed, data, seen, {"teacher": teacher, "control": control, "student": student}, answers)
+    trained = {"teacher": teacher} | {name: record.keep(name, one) for name, one in learned.items()}
+    return Experiment(seed, data, seen, trained, answers)
 
 
 def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:

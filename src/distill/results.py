@@ -114,7 +114,7 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
                 "platform": platform.platform(),
                 "processor": platform.machine(),
                 "cores": os.cpu_count(),
-                "blas_threads": environment.threads(),
+                "threads": environment.threads(plan.performance.threads),
             },
         }
     )

@@ -35,16 +35,16 @@ def view(plan: Student, data: Data, seed: int) -> Data:
 
 
 def learn(
-    name: str,
     plan: Student,
-    terms: Sequence[Term],
+    objectives: Mapping[str, Sequence[Term]],
     data: Data,
     answers: Mapping[str, Array],
     seed: int,
     on_epoch: OnEpoch,
-) -> Trained:
-    """Train the student's network on `terms`, on the data as `view` gives them.
+    threads: int = 1,
+) -> dict[str, Trained]:
+    """Train the student's network once for each of the named objectives, on the data as `view` gives them.
 
-    Under one seed every student has the same initial weights and batches, whatever its name and terms.
+    Under one seed every one of them has the same initial weights and batches, whatever its name and terms.
     """
-    return fit(name, plan, terms, data, answers, seed, "student", on_epoch)
+    return fit(objectives, plan, data, answers, seed, "student", on_epoch, threads)

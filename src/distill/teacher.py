@@ -12,14 +12,14 @@ from distill.objective import LABELS_ONLY
 from distill.train import OnEpoch, Trained, fit, judge
 
 
-def obtain(plan: Training, data: Data, seed: int, on_epoch: OnEpoch) -> Trained:
+def obtain(plan: Training, data: Data, seed: int, on_epoch: OnEpoch, threads: int = 1) -> Trained:
     """Train a teacher on the labels alone, and refuse one that learned nothing.
 
     Raises DistillError when it is no better than always guessing the commonest class.
     """
     known = data.train.y >= 0
     labelled = data if known.all() else replace(data, train=Rows(data.train.x[known], data.train.y[known]))
-    teacher = fit("teacher", plan, LABELS_ONLY, labelled, {}, seed, "teacher", on_epoch)
+    teacher = fit({"teacher": LABELS_ONLY}, plan, labelled, {}, seed, "teacher", on_epoch, threads)["teacher"]
     accuracy = judge(teacher.model.weights, data.validation)["accuracy"]
     guessing = metrics.commonest_share(data.train.y, data.validation.y)
     if guessing == 1:

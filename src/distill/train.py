@@ -1,11 +1,10 @@
-"""The one training loop: it serves teacher, control and student alike."""
+"""Training, epoch by epoch; one function serves teacher, control and student alike."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -13,12 +12,14 @@ from distill import metrics
 from distill.config import Term, Training
 from distill.data import Data, Rows
 from distill.errors import DivergedError
+from distill.loop import steps
 from distill.model import Model, from_training
 from distill.nn import mlp
-from distill.nn.optim import OPTIMIZERS, clip, rate_at
-from distill.nn.vector import Arena, Array, Vector
-from distill.objective import Objective, objective
+from distill.nn.blas import one_thread
+from distill.nn.vector import Array, Vector
+from distill.objective import Objective
 from distill.streams import stream
+from distill.team import team_of
 
 OnEpoch = Callable[[str, dict[str, Any]], None]
 
@@ -28,6 +29,7 @@ class Trained:
     """A finished, frozen network, its history (one record an epoch), and what its training loop alone took.
 
     `model` is the last epoch's, or with `patience` that of the best epoch, the one of least validation cross-entropy.
+    Networks that are trained together share the seconds in equal parts.
     """
 
     model: Model
@@ -39,81 +41,93 @@ class Trained:
 
 
 def fit(
-    name: str,
+    objectives: Mapping[str, Sequence[Term]],
     plan: Training,
-    terms: Sequence[Term],
     data: Data,
     answers: Mapping[str, Array],
     seed: int,
     streams: str,
     on_epoch: OnEpoch,
-) -> Trained:
-    """Initialise a network from the seed and train it on `terms`.
+    threads: int = 1,
+) -> dict[str, Trained]:
+    """Initialise one network from the seed for each of the named objectives, and train them side by side.
 
-    Two networks with one `streams` share their initial weights and the order of their batches. `answers` holds each
-    teacher's logits (N,M) for the training rows. `on_epoch(name, record)` hears of every epoch. Raises DivergedError
-    when a loss becomes NaN or infinite.
+    They differ in nothing but their terms: initial weights and the order of the batches are those of `streams`.
+    `answers` holds each teacher's logits (N,M) for the training rows. `on_epoch(name, record)` hears of every epoch.
+    The number of threads changes no bit. Raises DivergedError when a loss becomes NaN or infinite.
     """
     sizes = (data.features, *plan.hidden, len(data.classes))
-    weights = Vector(mlp.shapes(sizes))
-    mlp.initialise(weights, stream(seed, f"{streams} weights"))
-    rows = len(data.train)
-    loop = steps(
-        weights, data.train.x, objective(terms, data.train.y, answers), plan, stream(seed, f"{streams} batches")
-    )
-    per_epoch = math.ceil(rows / plan.batch_size)
-    history: list[dict[str, Any]] = []
-    seconds, good, best, best_epoch = 0.0, None, None, 0
-    for epoch in range(1, plan.epochs + 1):
-        started, total = perf_counter(), 0.0
-        with np.errstate(all="ignore"):  # a NaN or an infinity is found in the loss
-            for step, (loss, size) in enumerate(islice(loop, per_epoch), start=1):
-                if not math.isfinite(loss):
-                    what = f"the loss is {loss} at epoch {epoch}, step {step} of {per_epoch}"
-                    raise _diverged(name, what, plan, good)
-                total += loss * size
-        seconds += perf_counter() - started
-        judged = judge(weights, data.validation)
+    first = Vector(mlp.shapes(sizes))
+    mlp.initialise(first, stream(seed, f"{streams} weights"))
+    flat = first.flat if len(objectives) == 1 else np.tile(first.flat, (len(objectives), 1))
+    stack = Vector(first.shapes, flat=flat)
+    courses = [_Course(name, plan, data, weights) for name, weights in zip(objectives, stack.networks(), strict=True)]
+    objective = Objective(list(objectives.values()), data.train.y, answers, len(data.classes))
+    rows, active = len(data.train), list(enumerate(courses))
+    with np.errstate(all="ignore"), one_thread(), team_of(threads) as team:  # NaN and infinity show in the losses
+        loop = steps(stack, data.train.x, objective, plan, stream(seed, f"{streams} batches"), team)
+        for epoch in range(1, plan.epochs + 1):
+            started, taken, total, before = perf_counter(), 0, np.zeros(len(courses)), 0
+            while taken < rows:
+                losses, size = next(loop)
+                for r, course in active:
+                    course.check(losses[:, r], epoch, before)
+                total += losses.sum(axis=0) * size
+                taken += len(losses) * size
+                before += len(losses)
+            seconds = (perf_counter() - started) / len(courses)
+            for r, course in active:
+                course.close(epoch, float(total[r]) / rows, seconds, on_epoch)
+            active = [(r, course) for r, course in active if not course.over]
+            if not active:
+                break
+    return {course.name: course.trained() for course in courses}
+
+
+class _Course:
+    """One network's way through its training: what became of it, epoch by epoch, and when it is over."""
+
+    def __init__(self, name: str, plan: Training, data: Data, weights: Vector) -> None:
+        self.name, self.plan, self.data, self.weights = name, plan, data, weights
+        self.per_epoch = math.ceil(len(data.train) / plan.batch_size)
+        self.history: list[dict[str, Any]] = []
+        self.good: Model | None = None  # the last epoch's
+        self.best: Model | None = None
+        self.best_epoch, self.seconds, self.over = 0, 0.0, False
+
+    def check(self, losses: Array, epoch: int, before: int) -> None:
+        """Raise DivergedError unless the losses of these steps, which follow `before` others, are finite."""
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            step = before + int(bad[0]) + 1
+            self._diverged(f"the loss is {losses[bad[0]]} at epoch {epoch}, step {step} of {self.per_epoch}")
+
+    def close(self, epoch: int, loss: float, seconds: float, on_epoch: OnEpoch) -> None:
+        """Judge and keep what an epoch made of the network."""
+        judged = judge(self.weights, self.data.validation)
         if not math.isfinite(judged["ce"]):
-            raise _diverged(name, f"the validation loss is {judged['ce']} after epoch {epoch}", plan, good)
-        good = from_training(weights, sizes, data)
-        history.append({"epoch": epoch, "loss": total / rows} | {f"val_{key}": judged[key] for key in judged})
-        on_epoch(name, history[-1])
-        if best_epoch == 0 or judged["ce"] < history[best_epoch - 1]["val_ce"]:
-            best, best_epoch = good, epoch
-        if plan.patience is not None and epoch - best_epoch >= plan.patience:
-            break
-    model = (good if plan.patience is None else best) or from_training(weights, sizes, data)
-    return Trained(model, history, best_epoch, plan.patience is not None, seconds, per_epoch * len(history))
+            self._diverged(f"the validation loss is {judged['ce']} after epoch {epoch}")
+        self.good = self._model()
+        self.seconds += seconds
+        self.history.append({"epoch": epoch, "loss": loss} | {f"val_{key}": judged[key] for key in judged})
+        on_epoch(self.name, self.history[-1])
+        if self.best_epoch == 0 or judged["ce"] < self.history[self.best_epoch - 1]["val_ce"]:
+            self.best, self.best_epoch = self.good, epoch
+        self.over = self.plan.patience is not None and epoch - self.best_epoch >= self.plan.patience
 
+    def trained(self) -> Trained:
+        """What came of it."""
+        kept_best = self.plan.patience is not None
+        model = (self.best if kept_best else self.good) or self._model()
+        steps_taken = self.per_epoch * len(self.history)
+        return Trained(model, self.history, self.best_epoch, kept_best, self.seconds, steps_taken)
 
-def steps(
-    weights: Vector, x: Array, value_and_seeds: Objective, plan: Training, rng: np.random.Generator
-) -> Iterator[tuple[float, int]]:
-    """Train `weights` in place on the rows x (N,D); after every step, its loss and its number of rows.
+    def _model(self) -> Model:
+        return from_training(self.weights, (self.data.features, *self.plan.hidden, len(self.data.classes)), self.data)
 
-    Each epoch takes every row once in a new order; the last batch may be smaller.
-    """
-    rows, dtype = len(x), weights.flat.dtype
-    total = math.ceil(rows / plan.batch_size) * plan.epochs
-    options = {"weight_decay": plan.weight_decay} | ({} if plan.momentum is None else {"momentum": plan.momentum})
-    update = OPTIMIZERS[plan.optimizer](weights.flat.size, dtype, **options)
-    gradient, new = weights.like(), Arena(dtype)
-    step = 0
-    for _ in range(plan.epochs):
-        order = rng.permutation(rows)
-        for start in range(0, rows, plan.batch_size):
-            batch = order[start : start + plan.batch_size]
-            new.rewind()
-            inputs = np.take(x, batch, axis=0, out=new((len(batch), x.shape[1])), mode="clip")
-            taps = mlp.forward(weights, inputs, new)
-            loss, seeds = value_and_seeds(taps, batch, new)
-            mlp.backward(weights, taps, seeds, gradient, new)
-            if plan.clip is not None:
-                clip(gradient.flat, plan.clip)
-            update(weights.flat, gradient.flat, rate_at(step, total, plan.learning_rate, plan.schedule, plan.warmup))
-            step += 1
-            yield loss, len(batch)
+    def _diverged(self, what: str) -> NoReturn:
+        advice = f"lower its learning_rate (now {self.plan.learning_rate:g}), or set clip (now {self.plan.clip})"
+        raise DivergedError(f"{self.name}: {what}; {advice}", self.name, self.good)
 
 
 def judge(weights: Vector, rows: Rows) -> dict[str, float]:
@@ -121,8 +135,3 @@ def judge(weights: Vector, rows: Rows) -> dict[str, float]:
     with np.errstate(all="ignore"):
         logits = mlp.logits(weights, rows.x)
         return {"accuracy": metrics.accuracy(logits, rows.y), "ce": metrics.cross_entropy(logits, rows.y)}
-
-
-def _diverged(name: str, what: str, plan: Training, good: Model | None) -> DivergedError:
-    advice = f"lower its learning_rate (now {plan.learning_rate:g}), or set clip (now {plan.clip})"
-    return DivergedError(f"{name}: {what}; {advice}", name, good)

@@ -17,10 +17,10 @@ from distill.config.plan import (
     Evidence,
     Logging,
     Output,
+    Performance,
     Student,
     Term,
     Training,
-    widest_layer,
 )
 from distill.config.reader import Reader
 from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse, scalar
@@ -33,13 +33,13 @@ __all__ = [
     "Evidence",
     "Logging",
     "Output",
+    "Performance",
     "Student",
     "Term",
     "Training",
     "as_dict",
     "dump",
     "load",
-    "widest_layer",
 ]
 
 

@@ -128,6 +128,13 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Performance:
+    """How the machine is used; nothing here changes a result."""
+
+    threads: int | str = key("auto", either(Rule("auto", lambda v: v == "auto"), whole(1, 1024)))
+
+
+@dataclass(frozen=True)
 class Output:
     """Where the run folder goes."""
 
@@ -144,6 +151,7 @@ class Config:
     teachers: Mapping[str, Training]
     student: Student
     evidence: Evidence
+    performance: Performance
     output: Output
 
 
@@ -152,9 +160,10 @@ SECTIONS: dict[str, type] = {
     "distillation": Distillation,
     "data": DataPlan,
     "evidence": Evidence,
+    "performance": Performance,
     "output": Output,
 }
-TOP_LEVEL = ("logging", "distillation", "data", "teachers", "student", "evidence", "output")
+TOP_LEVEL = ("logging", "distillation", "data", "teachers", "student", "evidence", "performance", "output")
 
 # A term's own options, by loss; `teacher` belongs to every loss that listens to one.
 TERM_OPTIONS: dict[str, dict[str, Rule]] = {
@@ -167,8 +176,3 @@ TERM_KEYS: dict[str, Rule] = {"loss": one_of(*TERM_OPTIONS), "weight": WEIGHT} |
 def rules_of(section: type) -> dict[str, Rule]:
     """Key -> rule of one section, in the order of the documentation."""
     return {one.name: one.metadata["rule"] for one in fields(section) if "rule" in one.metadata}
-
-
-def widest_layer(config: Config) -> int:
-    """Units of the widest hidden layer of any network in the plan."""
-    return max(max(network.hidden) for network in (*config.teachers.values(), config.student))

@@ -10,18 +10,18 @@ from collections.abc import Callable
 import numpy as np
 
 from distill.nn.ops import log_softmax
-from distill.nn.vector import Array, New
+from distill.nn.vector import Array
 
 Loss = Callable[..., tuple[float, Array]]
 
 
-def cross_entropy(student: Array, teacher: Array | None, labels: Array, *, new: New = np.empty) -> tuple[float, Array]:
+def cross_entropy(student: Array, teacher: Array | None, labels: Array) -> tuple[float, Array]:
     """Mean of -log p(label) over the labelled rows, in nats; a row of label -1 has none and gets no gradient."""
     if labels.shape != student.shape[:1]:
         raise ValueError(f"student logits {student.shape} need labels ({len(student)},), not {labels.shape}")
     rows = np.flatnonzero(labels >= 0)
     n = max(1, len(rows))
-    log_p = log_softmax(student, new)
+    log_p = log_softmax(student)
     value = -float(log_p[rows, labels[rows]].sum()) / n
     gradient = np.exp(log_p, out=log_p)
     gradient[rows, labels[rows]] -= 1
@@ -38,7 +38,6 @@ def response(
     *,
     temperature: float = 4.0,
     t_squared: bool = True,
-    new: New = np.empty,
 ) -> tuple[float, Array]:
     """T^2 * mean KL(softmax(teacher/T) || softmax(student/T)), in nats (Hinton, Vinyals and Dean 2015, section 2).
 
@@ -48,9 +47,9 @@ def response(
     if teacher.shape != student.shape:
         raise ValueError(f"student logits {student.shape} and teacher logits {teacher.shape} must have one shape")
     n = len(student)
-    log_q = log_softmax(student, new, temperature)
-    log_p = log_softmax(teacher, new, temperature)
-    p = np.exp(log_p, out=new(log_p.shape))
+    log_q = log_softmax(student, temperature)
+    log_p = log_softmax(teacher, temperature)
+    p = np.exp(log_p)
     scale = temperature * temperature if t_squared else 1.0
     log_p -= log_q
     value = scale * float(np.vdot(p, log_p)) / n

@@ -1,23 +1,24 @@
-"""A multilayer perceptron: shapes, initialisation, forward, backward. ReLU between the layers, logits at the end."""
+"""A multilayer perceptron: shapes, initialisation, forward, backward. ReLU between the layers, logits at the end.
 
-from collections.abc import Mapping, Sequence
+Inside a network a row of data is a column: h (C,N) holds N rows. Layer k's weights w_k (M,C+1) have the bias as their
+last column, and every h a last line of ones, so that w @ h is the whole layer and d @ h.T its whole gradient. Long
+contiguous lines are what NumPy is fast on. A stack of R networks has R in front of every shape.
+"""
+
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from distill.nn.blas import one_thread
-from distill.nn.ops import linear, linear_back, linear_back_input, relu, relu_back
-from distill.nn.vector import Arena, Array, New, Shape, Vector
+from distill.nn.vector import Array, Shape, Vector
 
 EVALUATION_ROWS = 1024  # rows per forward pass outside training, which bounds its memory
 
 
 def shapes(sizes: Sequence[int]) -> dict[str, Shape]:
     """Names and shapes of the parameters of a network with these layer sizes, input and output included."""
-    named: dict[str, Shape] = {}
-    for k, (c, m) in enumerate(pairwise(sizes), start=1):
-        named[f"w{k}"], named[f"b{k}"] = (c, m), (m,)
-    return named
+    return {f"w{k}": (m, c + 1) for k, (c, m) in enumerate(pairwise(sizes), start=1)}
 
 
 def count(sizes: Sequence[int]) -> int:
@@ -27,48 +28,82 @@ def count(sizes: Sequence[int]) -> int:
 
 def initialise(weights: Vector, rng: np.random.Generator) -> None:
     """Normal weights of variance 2/C before a ReLU (He et al. 2015) and 1/C before the logits; biases 0."""
-    depth = len(weights.shapes) // 2
+    depth = len(weights.shapes)
     for k in range(1, depth + 1):
-        w = weights[f"w{k}"]
-        w[...] = rng.standard_normal(w.shape) * ((2 if k < depth else 1) / len(w)) ** 0.5
-        weights[f"b{k}"][...] = 0
+        m, c = weights.shapes[f"w{k}"][0], weights.shapes[f"w{k}"][1] - 1
+        weights[f"w{k}"][..., :-1] = rng.standard_normal((c, m)).T * ((2 if k < depth else 1) / c) ** 0.5
+        weights[f"w{k}"][..., -1] = 0
 
 
-def forward(weights: Vector, x: Array, new: New = np.empty) -> dict[str, Array]:  # (N,D) -> taps
-    """The taps h0 = x, h1, ..., logits: every layer's output, (N, its units)."""
-    depth = len(weights.shapes) // 2
-    taps = {"h0": x}
-    h = x
-    for k in range(1, depth):
-        h = relu(linear(h, weights[f"w{k}"], weights[f"b{k}"], new), new)
-        taps[f"h{k}"] = h
-    taps["logits"] = linear(h, weights[f"w{depth}"], weights[f"b{depth}"], new)
-    return taps
+class Tape:
+    """What N rows leave on their way through the layers: arrays made once and overwritten by every step.
 
+    h[k] (C+1,N) is layer k's output with its line of ones (h[0], the input, is the caller's), z (M,N) the logits.
+    d[k] is the derivative of the objective with respect to what layer k computes before its ReLU; for the last layer
+    these are the logits.
+    """
 
-def backward(
-    weights: Vector, taps: Mapping[str, Array], seeds: Mapping[str, Array], gradient: Vector, new: New = np.empty
-) -> None:
-    """Writes the gradient of the objective. `seeds` holds its derivatives with respect to taps, `logits` among them."""
-    d = seeds["logits"]
-    for k in range(len(weights.shapes) // 2, 0, -1):
-        h = taps[f"h{k - 1}"]
-        linear_back(d, h, gradient[f"w{k}"], gradient[f"b{k}"])
-        if k == 1:
-            return
-        d = linear_back_input(d, weights[f"w{k}"], new)
-        if f"h{k - 1}" in seeds:
-            d += seeds[f"h{k - 1}"]
-        d = relu_back(d, h, new)
+    def __init__(self, weights: Vector, rows: int) -> None:
+        """For `rows` rows through these weights."""
+        dtype = weights.flat.dtype
+        self.weights = list(weights.views.values())
+        units = [w.shape[-2] for w in self.weights]
+        self.h = {k: np.ones((*weights.stack, c + 1, rows), dtype) for k, c in enumerate(units[:-1], start=1)}
+        self.d = {k: np.empty((*weights.stack, c, rows), dtype) for k, c in enumerate(units, start=1)}
+        self.z = np.empty_like(self.d[len(units)])
+        self.alive = {k: np.empty(self.d[k].shape, bool) for k in self.h}
+
+    def forward(self, columns: slice = slice(None)) -> Callable[[Array], None]:
+        """A function from inputs (D+1,N) of these columns to their h and z."""
+        *inner, last = self.weights
+        layers = [(w, h[..., :-1, columns], h[..., columns]) for w, h in zip(inner, self.h.values(), strict=True)]
+        z, zero = self.z[..., columns], np.zeros((), self.z.dtype)
+
+        def forward(x: Array) -> None:
+            h = x
+            for w, active, whole in layers:
+                np.matmul(w, h, out=active)
+                np.maximum(active, zero, out=active)
+                h = whole
+            np.matmul(last, h, out=z)
+
+        return forward
+
+    def backward(self, columns: slice = slice(None)) -> Callable[[], None]:
+        """A function that fills these columns of every d from those of the last, which the objective has set."""
+        zero = np.zeros((), self.z.dtype)
+        layers = [
+            (
+                self.weights[k][..., :-1].swapaxes(-1, -2),
+                self.d[k + 1][..., columns],
+                self.d[k][..., columns],
+                self.h[k][..., :-1, columns],
+                self.alive[k][..., columns],
+            )
+            for k in reversed(self.h)
+        ]
+
+        def backward() -> None:
+            for w, above, d, h, alive in layers:
+                np.matmul(w, above, out=d)
+                np.greater(h, zero, out=alive)  # at the kink the gradient is 0
+                np.multiply(d, alive, out=d)
+
+        return backward
 
 
 def logits(weights: Vector, x: Array) -> Array:  # (N,D) -> (N,M)
     """The logits of any number of rows: the same bits for the same rows, whatever the number of BLAS threads."""
-    out = np.empty((len(x), weights.shapes[f"b{len(weights.shapes) // 2}"][0]), weights.flat.dtype)
-    new = Arena(weights.flat.dtype)
+    *inner, last = ((w[:, :-1], w[:, -1:]) for w in weights.views.values())
+    out = np.empty((len(x), len(last[0])), weights.flat.dtype)
     with one_thread():
         for start in range(0, len(x), EVALUATION_ROWS):
-            new.rewind()
-            rows = slice(start, start + EVALUATION_ROWS)
-            out[rows] = forward(weights, x[rows], new)["logits"]
+            h = x[start : start + EVALUATION_ROWS].T
+            for w, bias in inner:
+                h = w @ h
+                h += bias
+                np.maximum(h, 0, out=h)
+            z = last[0] @ h
+            z += last[1]
+            out[start : start + EVALUATION_ROWS] = z.T
     return out

@@ -1,0 +1,186 @@
+"""The steps of a training: gather, forward, objective, backward, update, with nothing made anew from step to step."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from distill.config import Training
+from distill.nn.mlp import Tape
+from distill.nn.optim import OPTIMIZERS, clip, pieces, rate_at
+from distill.nn.vector import Array, Vector
+from distill.objective import Fold, Objective
+from distill.team import ALONE, Team
+
+# A step of fewer operations than this is done before a second thread is awake.
+SHARED_WORK = 5e7
+# A shared step's rows are cut into groups of so many, and its weights into blocks of so many numbers. Both are the same
+# for every number of threads, so that the bits are.
+SHARD_ROWS = 64
+SHARED_NUMBERS = 160_000
+# Rows gathered at a time: so many bytes of them, and at least so many batches.
+GATHERED_BYTES, GATHERED_BATCHES = 1 << 20, 4
+
+
+def steps(
+    weights: Vector, x: Array, objective: Objective, plan: Training, rng: np.random.Generator, team: Team
+) -> Iterator[tuple[Array, int]]:
+    """Train `weights`, one network or a stack of R, in place on the rows x (N,D).
+
+    Each epoch takes every row once in a new order; the last batch may be smaller. After every few steps their losses
+    (steps,R) and the rows of each of them.
+    """
+    rows = len(x)
+    total = math.ceil(rows / plan.batch_size) * plan.epochs
+    learner = _Learner(weights, plan, shared=work(weights, min(rows, plan.batch_size)) >= SHARED_WORK)
+    team = team if learner.shared else ALONE
+    rounds = {
+        shape: _Round(learner, x, objective, *shape, team) for shape in {(n, size) for _, n, size in _cut(x, plan)}
+    }
+    order = np.empty(rows, np.int64)
+    step = 0
+    for _ in range(plan.epochs):
+        order[:] = np.arange(rows)
+        rng.shuffle(order)
+        for start, n, size in _cut(x, plan):
+            current = rounds[n, size]
+            current.load(order[start : start + n * size])
+            for i in range(n):
+                rate = rate_at(step, total, plan.learning_rate, plan.schedule, plan.warmup)
+                current.step(i, step, rate)
+                step += 1
+            yield current.fold.losses(), size
+
+
+def work(weights: Vector, rows: int) -> float:
+    """Floating-point operations of one step: two for each weight and row, forward, and twice backward."""
+    first = math.prod(next(iter(weights.views.values())).shape)
+    return rows * (6 * weights.flat.size - 2 * first)  # nobody asks for the derivative of the input
+
+
+def _cut(x: Array, plan: Training) -> Iterator[tuple[int, int, int]]:
+    """An epoch's rows, as (start, batches, rows per batch) of what is gathered at a time."""
+    size = min(plan.batch_size, len(x))
+    most = max(GATHERED_BATCHES, GATHERED_BYTES // (size * (x.shape[1] + 1) * 4))
+    full = len(x) // size
+    for start in range(0, full, most):
+        yield start * size, min(most, full - start), size
+    if len(x) % size:
+        yield full * size, 1, len(x) % size
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Units of one layer of one network, or everything at once: what its gradient and its update need."""
+
+    layers: Sequence[tuple[int, tuple[int, ...], slice]]  # layer, network of the stack (() for all), units
+    start: int  # of its numbers in the flat array
+    stop: int
+
+
+def _blocks(weights: Vector, shared: bool) -> list[_Block]:
+    if not shared:
+        everything = [(k, (), slice(None)) for k in range(1, len(weights.shapes) + 1)]
+        return [_Block(everything, 0, weights.flat.size)]
+    blocks, start = [], 0
+    for net in np.ndindex(weights.stack):
+        for k, (m, width) in enumerate(weights.shapes.values(), start=1):
+            cuts = np.linspace(0, m, max(1, round(m * width / SHARED_NUMBERS)) + 1).astype(int).tolist()
+            for first, last in pairwise(cuts):
+                units = [(k, net, slice(first, last))]
+                blocks.append(_Block(units, start + first * width, start + last * width))
+            start += m * width
+    return blocks
+
+
+class _Learner:
+    """The weights, their gradient and their optimiser, block by block."""
+
+    def __init__(self, weights: Vector, plan: Training, shared: bool) -> None:
+        self.weights, self.gradient, self.shared, self.clip = weights, weights.like(), shared, plan.clip
+        self.blocks = _blocks(weights, shared)
+        options = {"weight_decay": plan.weight_decay} | ({} if plan.momentum is None else {"momentum": plan.momentum})
+        flat = weights.flat.reshape(-1), self.gradient.flat.reshape(-1)
+        parts: list[tuple[Array, Array]] = []
+        self.parts = []  # of each block, among all parts
+        for block in self.blocks:
+            own = [(flat[0][piece], flat[1][piece]) for piece in pieces(block.start, block.stop)]
+            self.parts.append(range(len(parts), len(parts) + len(own)))
+            parts += own
+        self.update = OPTIMIZERS[plan.optimizer](parts, **options)
+
+
+class _Round:
+    """Some batches of one size, gathered at once, and every array and view that stepping through them takes."""
+
+    def __init__(self, learner: _Learner, x: Array, objective: Objective, batches: int, size: int, team: Team) -> None:
+        self.learner, self.team, self.data = learner, team, x
+        weights, width = learner.weights, x.shape[1]
+        self.fold = Fold(objective, batches, size)
+        self.gathered = np.empty((batches * size, width), weights.flat.dtype)
+        self.rows = np.ones((batches * size, width + 1), weights.flat.dtype)
+        self.inputs = list(self.rows.reshape(batches, size, width + 1))
+        tape = Tape(weights, size)
+        count = max(1, size // SHARD_ROWS) if learner.shared else 1
+        cuts = np.linspace(0, size, count + 1).astype(int).tolist()
+        self.shards = [self._shard(tape, slice(*cut)) for cut in pairwise(cuts)]
+        self.products = [
+            [self._product(tape, k, net, units) for k, net, units in block.layers] for block in learner.blocks
+        ]
+        self.batch = self.moment = 0
+        self.rate = 0.0
+
+    def load(self, rows: Array) -> None:
+        """Gather these rows (batches * size,)."""
+        self.fold.load(rows)
+        np.take(self.data, rows, axis=0, out=self.gathered, mode="clip")
+        self.rows[:, :-1] = self.gathered
+
+    def step(self, i: int, moment: int, rate: float) -> None:
+        """Learn from batch i, at a step counted from 0 and a learning rate."""
+        self.batch, self.moment, self.rate = i, moment, rate
+        self.team.run(_call, self.shards)
+        numbers, learner = range(len(self.products)), self.learner
+        if learner.clip is None:
+            self.team.run(self._learn, numbers)
+        else:
+            self.team.run(self._differentiate, numbers)
+            for gradient in learner.gradient.flat.reshape(-1, learner.gradient.flat.shape[-1]):
+                clip(gradient, learner.clip)
+            self.team.run(self._update, numbers)
+
+    def _shard(self, tape: Tape, columns: slice) -> Callable[[], None]:
+        forward, backward = tape.forward(columns), tape.backward(columns)
+        stacked = tape.z.reshape(-1, *tape.z.shape[-2:]), tape.d[len(tape.d)].reshape(-1, *tape.z.shape[-2:])
+        gradient = self.fold.gradient(*stacked, columns)
+        inputs = [x[columns].T for x in self.inputs]
+
+        def shard() -> None:
+            forward(inputs[self.batch])
+            gradient(self.batch)
+            backward()
+
+        return shard
+
+    def _product(self, tape: Tape, k: int, net: tuple[int, ...], units: slice) -> tuple[Array, list[Array], Array]:
+        """d and h of a block for every batch, whose product is the gradient, and where that goes."""
+        h = self.inputs if k == 1 else [tape.h[k - 1][net].swapaxes(-1, -2)] * len(self.inputs)
+        return tape.d[k][net][..., units, :], h, self.learner.gradient[f"w{k}"][net][..., units, :]
+
+    def _learn(self, block: int) -> None:
+        self._differentiate(block)
+        self._update(block)
+
+    def _differentiate(self, block: int) -> None:
+        for d, h, gradient in self.products[block]:
+            np.matmul(d, h[self.batch], out=gradient)
+
+    def _update(self, block: int) -> None:
+        for part in self.learner.parts[block]:
+            self.learner.update(part, self.moment, self.rate)
+
+
+def _call(job: Callable[[], None]) -> None:
+    job()
