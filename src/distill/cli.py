@@ -1,4 +1,4 @@
-"""The command line: run (the default), check, predict, evaluate. The only room that prints and exits.
+"""The command line: run (the default), check, bench, predict, evaluate, report. The only room that prints and exits.
 
 Results go to stdout, messages to stderr. NumPy is loaded only after BLAS is kept to one thread.
 """
@@ -93,6 +93,10 @@ def parser() -> argparse.ArgumentParser:
     check = add("check", "validate a configuration and its data, and print the whole plan")
     _plan_options(check)
 
+    bench = add("bench", "time the steps of a configuration's networks on this machine; trains and writes nothing")
+    _plan_options(bench)
+    bench.add_argument("--json", action="store_true", help="print the figures as JSON")
+
     for name, what in (
         ("predict", "classes and probabilities of new rows"),
         ("evaluate", "judge a model on labelled rows"),
@@ -161,6 +165,14 @@ def _check(args: argparse.Namespace) -> None:
     print(report.plan_text(plan, pipeline.load_data(plan, plan.distillation.random_seed)))
 
 
+def _bench(args: argparse.Namespace) -> None:
+    plan = _plan(args)
+    from distill import bench, pipeline, report, store
+
+    figures = bench.measure(plan, pipeline.load_data(plan, plan.distillation.random_seed))
+    print(store.to_json(figures) if args.json else report.bench_text(figures), end="" if args.json else "\n")
+
+
 def _predict(args: argparse.Namespace) -> None:
     model, table = _model_and_rows(args, asked=None)
     from distill import data, report, store
@@ -215,6 +227,7 @@ def _report(args: argparse.Namespace) -> None:
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "run": _run,
     "check": _check,
+    "bench": _bench,
     "predict": _predict,
     "evaluate": _evaluate,
     "report": _report,

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from time import perf_counter
 
 import numpy as np
 
 from distill.config import Training
+from distill.data import DiskRows, gather, shuffle
 from distill.nn.mlp import Tape
 from distill.nn.optim import OPTIMIZERS, clip, pieces, rate_at
 from distill.nn.vector import Array, Vector
@@ -25,7 +27,7 @@ GATHERED_BYTES, GATHERED_BATCHES = 1 << 20, 4
 
 
 def steps(
-    weights: Vector, x: Array, objective: Objective, plan: Training, rng: np.random.Generator, team: Team
+    weights: Vector, x: Array | DiskRows, objective: Objective, plan: Training, rng: np.random.Generator, team: Team
 ) -> Iterator[tuple[Array, int]]:
     """Train `weights`, one network or a stack of R, in place on the rows x (N,D).
 
@@ -42,15 +44,16 @@ def steps(
     order = np.empty(rows, np.int64)
     step = 0
     for _ in range(plan.epochs):
-        order[:] = np.arange(rows)
-        rng.shuffle(order)
+        shuffle(x, order, rng)
         for start, n, size in _cut(x, plan):
             current = rounds[n, size]
             current.load(order[start : start + n * size])
+            started = perf_counter()
             for i in range(n):
                 rate = rate_at(step, total, plan.learning_rate, plan.schedule, plan.warmup)
                 current.step(i, step, rate)
                 step += 1
+            team.hear((perf_counter() - started) / (n * size))
             yield current.fold.losses(), size
 
 
@@ -60,7 +63,7 @@ def work(weights: Vector, rows: int) -> float:
     return rows * (6 * weights.flat.size - 2 * first)  # nobody asks for the derivative of the input
 
 
-def _cut(x: Array, plan: Training) -> Iterator[tuple[int, int, int]]:
+def _cut(x: Array | DiskRows, plan: Training) -> Iterator[tuple[int, int, int]]:
     """An epoch's rows, as (start, batches, rows per batch) of what is gathered at a time."""
     size = min(plan.batch_size, len(x))
     most = max(GATHERED_BATCHES, GATHERED_BYTES // (size * (x.shape[1] + 1) * 4))
@@ -115,7 +118,9 @@ class _Learner:
 class _Round:
     """Some batches of one size, gathered at once, and every array and view that stepping through them takes."""
 
-    def __init__(self, learner: _Learner, x: Array, objective: Objective, batches: int, size: int, team: Team) -> None:
+    def __init__(
+        self, learner: _Learner, x: Array | DiskRows, objective: Objective, batches: int, size: int, team: Team
+    ) -> None:
         self.learner, self.team, self.data = learner, team, x
         weights, width = learner.weights, x.shape[1]
         self.fold = Fold(objective, batches, size)
@@ -135,7 +140,7 @@ class _Round:
     def load(self, rows: Array) -> None:
         """Gather these rows (batches * size,)."""
         self.fold.load(rows)
-        np.take(self.data, rows, axis=0, out=self.gathered, mode="clip")
+        gather(self.data, rows, self.gathered)
         self.rows[:, :-1] = self.gathered
 
     def step(self, i: int, moment: int, rate: float) -> None:

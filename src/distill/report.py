@@ -66,6 +66,21 @@ def plan_text(plan: Config, data: Data) -> str:
     )
 
 
+def bench_text(figures: Mapping[str, Any]) -> str:
+    """What `bench` measured, for the console."""
+    lines = []
+    for name, case in figures["models"].items():
+        layers = " - ".join(map(str, case["sizes"]))
+        lines.append(f"{name}: {layers}, batches of {case['batch_size']}, {case['mflop']:.2f} MFLOP a step")
+        table = [["  threads", "us a step", "GFLOP/s", "products alone", "outside them"]]
+        for threads, one in case["threads"].items():
+            rates = [f"{one[key]:.1f}" for key in ("step_us", "gflops", "products_gflops")]
+            table.append([f"  {threads}", *rates, f"{100 * one['outside_products']:.0f} %"])
+        lines += [*_aligned(table), ""]
+    peak = figures["peak_memory_mb"]
+    return "\n".join([*lines, f"peak memory: {f'{peak:.0f} MB' if peak else 'unknown'}"])
+
+
 def evaluation_text(figures: Mapping[str, Any]) -> str:
     """What `evaluate` found, for the console."""
     lines = [[name, f"{value:.4f}" if isinstance(value, float) else f"{value:,}"] for name, value in figures.items()]

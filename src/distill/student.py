@@ -30,8 +30,8 @@ def view(plan: Student, data: Data, seed: int) -> Data:
         rng = stream(seed, "label noise")
         flipped = rng.permutation(labelled)[: round(plan.label_noise * len(labelled))]
         y[flipped] = (y[flipped] + rng.integers(1, len(data.classes), len(flipped))) % len(data.classes)
-    kept = labelled if plan.unlabelled == "drop" else np.arange(len(y))
-    return replace(data, train=Rows(data.train.x[kept], y[kept]))
+    kept = plan.unlabelled == "use" or len(labelled) == len(y)
+    return replace(data, train=Rows(data.train.x, y) if kept else Rows(data.train.x[labelled], y[labelled]))
 
 
 def learn(

@@ -2,23 +2,31 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from threading import Lock, Thread
 from typing import Any
+
+# A team that works together tries from time to time what its caller does alone, and the other way round: where another
+# program keeps a core busy, waiting for a helper costs more than it gives. One try in so many.
+TRY_EVERY = 50
 
 
 class Team:
     """The calling thread and its helpers, each of which takes the next job as soon as it has done one."""
 
-    def __init__(self, threads: int) -> None:
-        """A team of `threads`, the caller among them."""
+    def __init__(self, threads: int, paced: bool = True) -> None:
+        """A team of `threads`, the caller among them; `paced`, it lets them rest while that is quicker."""
         self.helpers = [_Helper(self) for _ in range(threads - 1)]
-        self.alone = not self.helpers
+        self.paced = paced
+        self.together = bool(self.helpers)
         self.function: Callable[[Any], None] = _nothing
         self.jobs: Iterator[Any] = iter(())
+        self._heard = 0
+        self._took: dict[bool, float] = {}
 
     def run(self, function: Callable[[Any], None], jobs: Iterable[Any]) -> None:
         """Call `function` on every job; jobs must not depend on each other. Raises what a job raised."""
-        if self.alone:
+        if not self.together:
             for job in jobs:
                 function(job)
             return
@@ -40,12 +48,23 @@ class Team:
         for job in self.jobs:  # a list's iterator hands out each item once, whatever the number of threads
             self.function(job)
 
+    def hear(self, seconds: float) -> None:
+        """Learn what some work took, always for the same amount, and choose whether the next ones are shared."""
+        if not self.helpers or not self.paced:
+            return
+        self._heard += 1
+        self._took[self.together] = min(seconds, 2 * self._took.get(self.together, seconds))  # one delay is no verdict
+        if len(self._took) < 2 or self._heard % TRY_EVERY == 0:
+            self.together = not self.together
+        else:
+            self.together = self._took[True] <= self._took[False]
+
     def dismiss(self) -> None:
         """End the helpers."""
         for helper in self.helpers:
             helper.ended = True
             helper.start.release()
-        self.helpers = []
+        self.helpers, self.together = [], False
 
 
 class _Helper:
@@ -55,7 +74,8 @@ class _Helper:
         self.done.acquire()
         self.error: BaseException | None = None
         self.ended = False
-        Thread(target=self._serve, args=(team,), daemon=True).start()
+        # np.errstate is part of the context, which a new thread would not have.
+        Thread(target=copy_context().run, args=(self._serve, team), daemon=True).start()
 
     def _serve(self, team: Team) -> None:
         while True:
@@ -77,9 +97,9 @@ ALONE = Team(1)
 
 
 @contextmanager
-def team_of(threads: int) -> Iterator[Team]:
+def team_of(threads: int, paced: bool = True) -> Iterator[Team]:
     """A team that is dismissed at the end."""
-    team = Team(threads)
+    team = Team(threads, paced)
     try:
         yield team
     finally:

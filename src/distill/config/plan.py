@@ -79,6 +79,7 @@ class DataPlan:
     test: str | None = key(None, either(NULL, TEXT))
     test_ratio: float = key(0.0, number(0, 1, below=True))
     scale: str = key("auto", one_of("auto", "none", "standard", "minmax"))
+    in_memory_mb: int = key(512, whole(0, 10**6))
 
 
 @dataclass(frozen=True)

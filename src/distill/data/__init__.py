@@ -1,9 +1,11 @@
-"""A source (digits, CSV, NPZ, IDX) -> Data: classes numbered, rows split by class, features scaled.
+"""A source (digits, CSV, NPZ, NPY, IDX) -> Data: classes numbered, rows split by class, features scaled.
 
-Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `idx` (the kinds of files), `split`, `scaling`.
+Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`,
+`scaling`, `ondisk` (rows that are too many for memory).
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,24 +15,26 @@ from typing import Any
 import numpy as np
 
 from distill.config import DataPlan
-from distill.data import csvfile, idx, npz, table
-from distill.data.scaling import Scaling, fit
+from distill.data import csvfile, idx, npy, npz, table
+from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
+from distill.data.scaling import BLOCK_ROWS, Scaling, fit
 from distill.data.split import stratified
 from distill.data.table import Source, Table
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.streams import stream
 
-__all__ = ["Data", "Rows", "Scaling", "class_numbers", "load", "locate", "read_new"]
+__all__ = ["Data", "DiskRows", "Rows", "Scaling", "class_numbers", "gather", "load", "locate", "read_new", "shuffle"]
 
 DIGITS = Path(__file__).with_name("digits.npz")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows ready for a network: x (N,D) float32, y (N,) class numbers, -1 where a training row has no label."""
+    """Rows ready for a network: x (N,D) float32, in memory or on disk, y (N,) class numbers, -1 where a training row
+    has no label."""
 
-    x: Array
+    x: Array | DiskRows
     y: Array
 
     def __len__(self) -> int:
@@ -61,7 +65,8 @@ class Data:
         """SHA-256 of every row as the networks take it, and of the labels: what changes when the data do."""
         digest = hashlib.sha256()
         for rows in (self.train, *self.judged.values()):
-            digest.update(rows.x.tobytes())
+            for start in range(0, len(rows), BLOCK_ROWS):
+                digest.update(rows.x[start : start + BLOCK_ROWS].tobytes())
             digest.update(rows.y.tobytes())
         return digest.hexdigest()
 
@@ -98,7 +103,7 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
     held_out = max(1, round(len(labelled) * (1 - train_ratio - plan.test_ratio)))
     validation = _take(left, y, held_out, len(classes), stream(seed, "split"))
     training = np.setdiff1d(used, np.concatenate([validation, tested]))
-    scaling = fit(plan.scale, rows.x[training])
+    scaling = fit(plan.scale, rows.x, training)
     _check_scaling(scaling, rows)
     ready = _ready(scaling, rows, tested, y) if len(tested) else None
     return Data(
@@ -110,7 +115,7 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
         scaling=scaling,
         names=rows.names,
         label=rows.label,
-        missing=int(np.isnan(rows.x[used]).sum()) if rows.x.dtype.kind == "f" else 0,
+        missing=_missing(rows, used),
         picture=rows.picture,
     )
 
@@ -141,7 +146,7 @@ def _new_rows(
         if rows.x.shape[1] != features:
             what = f"{rows.x.shape[1]} features, but the model takes {features}"
             raise DataError(f"{path}: {what}; give rows of that kind")
-        return rows
+        return _held(rows)
     sheet = csvfile.read_sheet(found, "auto", tuple(names) if names else None)
     header = sheet.header or ()
     column = None
@@ -197,11 +202,26 @@ def _read(name: str, plan: DataPlan) -> Source:
     if plan.label is not None or plan.header != "auto":
         raise DataError(f"{name}: data.label and data.header act only on CSV files; remove them")
     source: Source = kind.read(path)
-    return source
+    rows, test = (_held(table, plan.in_memory_mb) if table else None for table in (source.rows, source.test))
+    assert rows is not None
+    return Source(rows, test)
+
+
+def _held(table: Table, megabytes: float = math.inf) -> Table:
+    """The table with its rows in memory, unless they take more than so many megabytes as a network takes them."""
+    fits = 4 * table.x.size <= megabytes * 1_000_000
+    return replace(table, x=np.asarray(table.x)) if fits else table
+
+
+def _missing(table: Table, used: Array) -> int:
+    return int(np.isnan(table.x[used]).sum()) if isinstance(table.x, np.ndarray) and table.x.dtype.kind == "f" else 0
 
 
 def _kind(path: Path) -> Any:
-    """The room that reads this path: a folder or *idx?-ubyte* is IDX, *.npz NPZ, everything else CSV."""
+    """The room that reads this path: a folder with X.npy or a *.npy file is NPY, any other folder or *idx?-ubyte* IDX,
+    *.npz NPZ, everything else CSV."""
+    if path.suffix.lower() == ".npy" or (path / "X.npy").is_file():
+        return npy
     if path.is_dir() or re.search(r"idx\d-ubyte", path.name):
         return idx
     return npz if path.suffix.lower() == ".npz" else csvfile
@@ -248,8 +268,11 @@ def _check_scaling(scaling: Scaling, rows: Table) -> None:
 
 
 def _ready(scaling: Scaling, table: Table, used: Array, y: Array) -> Rows:
-    """The used rows of a table; y (N,) covers all of its rows."""
-    return Rows(_scaled(scaling, table, used), y[used].astype(np.int64))
+    """The used rows of a table, in ascending order; y (N,) covers all of its rows."""
+    labels = y[used].astype(np.int64)
+    if isinstance(table.x, DiskArray):
+        return Rows(DiskRows(table.x, used, scaling, table.place), labels)
+    return Rows(_scaled(scaling, table, used), labels)
 
 
 def _scaled(scaling: Scaling, table: Table, used: Array) -> Array:
@@ -274,6 +297,7 @@ def _test(test: Table, rows: Table, scaling: Scaling, classes: tuple[Any, ...], 
         if odd := sorted(set(rows.names) ^ set(test.names)):
             raise DataError(f"{plan.test}: the column {odd[0]!r} is in only one of the training and the test file")
         order = [test.names.index(name) for name in rows.names]
+        assert isinstance(test.x, np.ndarray)
         original = test.place
         place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
         test = replace(test, x=test.x[:, order], names=rows.names, place=place)

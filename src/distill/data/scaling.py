@@ -1,6 +1,8 @@
 """Scaling: fitted on the training rows only, stored with the model, applied to whatever it is asked about."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,41 +34,47 @@ class Scaling:
         return scaled
 
 
-def fit(kind: str, x: Array) -> Scaling:
-    """Choose offset and factor from the training rows x (N,D).
+def fit(kind: str, x: Any, rows: Array) -> Scaling:
+    """Choose offset and factor from the training rows, those of x (N,D) that `rows` names.
 
     none: as it is. standard: mean 0 and standard deviation 1 per feature. minmax: each feature's range becomes 0 to 1.
     auto: for bytes (images), the range of all features together becomes 0 to 1, so that a pixel that is almost always
     dark is not blown up; for everything else, standard. A constant feature becomes 0. A feature without any value, or
     with values too large for a float64 sum of squares, gets figures that are not finite.
     """
-    observed = ~np.isnan(x) if x.dtype.kind == "f" else np.ones(x.shape, bool)
     if kind == "auto":
         kind = "pixels" if x.dtype == np.uint8 else "standard"
     with np.errstate(all="ignore"):  # an empty or too large feature shows in the figures, which the caller checks
-        fill = np.add.reduce(x, axis=0, where=observed, dtype=np.float64) / observed.sum(axis=0)
-        offset, spread = SCALES[kind](x, observed, fill)
+        count, total = np.zeros(x.shape[1], np.int64), np.zeros(x.shape[1])
+        low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
+        for block, observed in _blocks(x, rows):
+            count += np.add.reduce(np.broadcast_to(observed, block.shape), axis=0)
+            total += np.add.reduce(block, axis=0, where=observed, dtype=np.float64)
+            low = np.fmin(low, np.fmin.reduce(block, axis=0))
+            high = np.fmax(high, np.fmax.reduce(block, axis=0))
+        mean, squares = total / count, np.zeros(x.shape[1])
+        if kind == "standard":
+            for block, observed in _blocks(x, rows):
+                squares += np.add.reduce(np.square(block - mean), axis=0, where=observed)
+        offset, spread = SCALES[kind](mean, np.sqrt(squares / count), low, high)
         constant = spread <= 1e-12 * np.abs(offset)
-        return Scaling(kind, offset, 1 / np.where(constant, 1, spread), fill)
+        return Scaling(kind, offset, 1 / np.where(constant, 1, spread), mean)
 
 
-def _none(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
-    return np.zeros(x.shape[1]), np.ones(x.shape[1])
+def _blocks(x: Any, rows: Array) -> Iterator[tuple[Array, Any]]:
+    """The rows, a few at a time, and which of their values are there."""
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = x[rows[start : start + BLOCK_ROWS]]
+        yield block, ~np.isnan(block) if block.dtype.kind == "f" else True
 
 
-def _standard(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
-    squares = np.add.reduce(np.square(x - mean), axis=0, where=observed)
-    return mean, np.sqrt(squares / observed.sum(axis=0))
-
-
-def _minmax(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
-    low = np.where(observed, x, np.inf).min(axis=0)
-    return low, np.where(observed, x, -np.inf).max(axis=0) - low
-
-
-def _pixels(x: Array, observed: Array, mean: Array) -> tuple[Array, Array]:
-    low, high = float(x.min()), float(x.max())
-    return np.full(x.shape[1], low), np.full(x.shape[1], high - low)
-
-
-SCALES = {"none": _none, "standard": _standard, "minmax": _minmax, "pixels": _pixels}
+# (mean, deviation, lowest, highest), all (D,) -> offset, spread
+SCALES: dict[str, Callable[[Array, Array, Array, Array], tuple[Array, Array]]] = {
+    "none": lambda mean, deviation, low, high: (np.zeros_like(mean), np.ones_like(mean)),
+    "standard": lambda mean, deviation, low, high: (mean, deviation),
+    "minmax": lambda mean, deviation, low, high: (low, high - low),
+    "pixels": lambda mean, deviation, low, high: (
+        np.full_like(mean, low.min()),
+        np.full_like(mean, high.max() - low.min()),
+    ),
+}

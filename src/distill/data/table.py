@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.data.ondisk import DiskArray
+from distill.data.scaling import BLOCK_ROWS
 from distill.environment import variable
 from distill.errors import DataError
 from distill.nn.vector import Array
@@ -19,12 +21,12 @@ Place = Callable[[int | None, int | None], str]
 class Table:
     """Rows as a file holds them: nothing scaled, nothing split.
 
-    x: (N,D) numbers, NaN where a CSV field is empty; y: (N,) labels, or None; names: the D features' names and label:
-    the label's column (by name where there is a header), where the file has them; labelled: (N,) whether y holds a
-    label, None where all rows have one; picture: (height, width) of a row that is one.
+    x: (N,D) numbers, NaN where a CSV field is empty, or a file that holds them; y: (N,) labels, or None; names: the D
+    features' names and label: the label's column (by name where there is a header), where the file has them; labelled:
+    (N,) whether y holds a label, None where all rows have one; picture: (height, width) of a row that is one.
     """
 
-    x: Array
+    x: Array | DiskArray
     y: Array | None
     place: Place
     names: tuple[str, ...] | None = None
@@ -52,15 +54,19 @@ def locate(path: str) -> Path:
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
 
 
-def from_arrays(x: Array, y: Array | None, place: Place) -> Table:
+def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tuple[int, ...] | None = None) -> Table:
     """Check arrays as any program may write them: numbers in rows, one label each, nothing missing."""
     if x.dtype.kind not in "fiub" or x.ndim < 2 or not x.size:
         raise DataError(f"{place(None, 0)}: {x.dtype} of shape {x.shape}; must be numbers of shape (rows, features)")
-    picture = x.shape[1:] if x.ndim == 3 else None
-    x = x.reshape(len(x), -1)
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        row, column = (int(i) for i in np.argwhere(~np.isfinite(x))[0])
-        raise DataError(f"{place(row, column)}: {x[row, column]} is no number to learn from; remove or replace it")
+    if isinstance(x, np.ndarray):
+        picture = x.shape[1:] if x.ndim == 3 else None
+        x = x.reshape(len(x), -1)
+    for start in range(0, len(x) if x.dtype.kind == "f" else 0, BLOCK_ROWS):
+        finite = np.isfinite(block := x[start : start + BLOCK_ROWS])
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            value = block[row, column]
+            raise DataError(f"{place(start + row, column)}: {value} is no number to learn from; remove or replace it")
     return Table(x, None if y is None else _labels(y, len(x), place), place, picture=picture)
 
 

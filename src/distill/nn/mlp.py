@@ -7,6 +7,7 @@ contiguous lines are what NumPy is fast on. A stack of R networks has R in front
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -92,8 +93,10 @@ class Tape:
         return backward
 
 
-def logits(weights: Vector, x: Array) -> Array:  # (N,D) -> (N,M)
-    """The logits of any number of rows: the same bits for the same rows, whatever the number of BLAS threads."""
+def logits(weights: Vector, x: Any) -> Array:  # (N,D) -> (N,M)
+    """The logits of any number of rows: the same bits for the same rows, whatever the number of BLAS threads.
+
+    x is an array, or anything whose slices are."""
     *inner, last = ((w[:, :-1], w[:, -1:]) for w in weights.views.values())
     out = np.empty((len(x), len(last[0])), weights.flat.dtype)
     with one_thread():

@@ -1,0 +1,123 @@
+"""How fast training is on this machine: seconds per step beside what its matrix products alone would take."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from distill import environment
+from distill.config import Config, Term, Training
+from distill.data import Data
+from distill.evidence import control_terms
+from distill.loop import SHARED_WORK, steps, work
+from distill.nn import mlp
+from distill.nn.blas import one_thread
+from distill.nn.vector import Array, Vector
+from distill.objective import LABELS_ONLY, Objective
+from distill.streams import stream
+from distill.team import Team, team_of
+
+SECONDS, REPEATS = 0.3, 5  # each measurement: so long, so often; the median counts
+
+
+def measure(plan: Config, data: Data) -> dict[str, Any]:
+    """Steps of the plan's teacher, and of student and control together, on the plan's data, for 1 thread and for all.
+
+    Times are in microseconds per step, rates in GFLOP/s: the operations of a step's matrix products over its time, and
+    over the time of those products alone (`products`). The teacher's answers are random numbers, as nothing is trained.
+    """
+    terms = plan.student.terms
+    answers = {
+        term.teacher: stream(0, "bench").standard_normal((len(data.train), len(data.classes)), np.float32)
+        for term in terms
+        if term.teacher is not None
+    }
+    most = environment.threads(plan.performance.threads)
+    cases: dict[str, tuple[Training, Sequence[Sequence[Term]]]] = {
+        "teacher": (next(iter(plan.teachers.values())), [LABELS_ONLY]),
+        "student and control": (plan.student, [terms, control_terms(terms)]),
+    }
+    found = {}
+    for name, (training, objectives) in cases.items():
+        sizes = (data.features, *training.hidden, len(data.classes))
+        weights = Vector(mlp.shapes(sizes), stack=(len(objectives),) if len(objectives) > 1 else ())
+        mlp.initialise(weights, stream(0, "bench weights"))
+        rows = min(training.batch_size, len(data.train))
+        flops = work(weights, rows)
+        objective = Objective(objectives, np.maximum(data.train.y, 0), answers, len(data.classes))
+        tried = {}
+        for threads in sorted({1, most} if flops >= SHARED_WORK else {1}):
+            with np.errstate(all="ignore"), one_thread(), team_of(threads, paced=False) as team:
+                step = _step_seconds(weights, data, objective, training, team)
+                products = _median(_products(weights, rows, team))
+            tried[str(threads)] = {
+                "step_us": 1e6 * step,
+                "products_us": 1e6 * products,
+                "gflops": flops / step / 1e9,
+                "products_gflops": flops / products / 1e9,
+                "outside_products": max(0.0, 1 - products / step),
+            }
+        found[name] = {"sizes": list(sizes), "batch_size": rows, "mflop": flops / 1e6, "threads": tried}
+    return {"models": found, "peak_memory_mb": _peak_memory()}
+
+
+def _step_seconds(weights: Vector, data: Data, objective: Objective, plan: Training, team: Team) -> float:
+    """The median over REPEATS of a step's time, gathering, losses and updates included."""
+    repeats = []
+    endless = replace(plan, epochs=1_000_000)
+    loop = steps(weights, data.train.x, objective, endless, stream(0, "bench batches"), team)
+    next(loop)
+    for _ in range(REPEATS):
+        started, done = perf_counter(), 0
+        while perf_counter() - started < SECONDS:
+            done += len(next(loop)[0])
+        repeats.append((perf_counter() - started) / done)
+    return median(repeats)
+
+
+def _products(weights: Vector, rows: int, team: Team) -> Callable[[], None]:
+    """A function that does a step's matrix products and nothing else, in as many parts as there are threads."""
+    parts = len(team.helpers) + 1
+    jobs: list[list[tuple[Array, Array, Array]]] = [[] for _ in range(parts)]
+    for network in weights.networks():
+        for k, w in enumerate(network.views.values()):
+            h, d = np.ones((w.shape[1], rows), w.dtype), np.zeros((len(w), rows), w.dtype)
+            y, g, back = np.empty_like(d), np.empty_like(w), np.empty((w.shape[1] - 1, rows), w.dtype)
+            for part, job in enumerate(jobs):
+                columns = slice(rows * part // parts, rows * (part + 1) // parts)
+                units = slice(len(w) * part // parts, len(w) * (part + 1) // parts)
+                job += [(w, h[:, columns], y[:, columns]), (d[units], h.T, g[units])]
+                if k:
+                    job.append((w[:, :-1].T, d[:, columns], back[:, columns]))
+
+    def multiply(job: list[tuple[Array, Array, Array]]) -> None:
+        for a, b, out in job:
+            np.matmul(a, b, out=out)
+
+    return lambda: team.run(multiply, jobs)
+
+
+def _median(function: Callable[[], None]) -> float:
+    function()
+    repeats = []
+    for _ in range(REPEATS):
+        started, done = perf_counter(), 0
+        while perf_counter() - started < SECONDS / 2:
+            function()
+            done += 1
+        repeats.append((perf_counter() - started) / done)
+    return median(repeats)
+
+
+def _peak_memory() -> float | None:
+    """Megabytes of this process at its largest; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / (1e6 if sys.platform == "darwin" else 1e3))  # bytes there, kilobytes elsewhere
