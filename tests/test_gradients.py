@@ -1,23 +1,29 @@
-"""Every backward pass against central differences, in float64, through the functions that training calls."""
+"""Every gradient against central differences, in float64, through the functions that training calls."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from distill import config, loop
 from distill.config import Term
 from distill.nn import mlp, ops
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array, Vector
-from distill.objective import objective
+from distill.objective import Objective
+from distill.team import team_of
 
 BATCHES = (1, 32)
+STACKS: tuple[tuple[int, ...], ...] = ((), (2,))
 TOLERANCE = 1e-6
 
 
-def relative_error(f: Callable[[Array], float], at: Array, gradient: Array, seed: int) -> float:
-    """Analytic against numeric slope (fourth-order differences) along one random unit direction."""
-    direction = np.random.default_rng(seed).normal(size=at.shape)
+def relative_error(
+    f: Callable[[Array], float], at: Array, gradient: Array, seed: int, within: Array | float = 1.0
+) -> float:
+    """Analytic against numeric slope (fourth-order differences) along one random unit direction, cut to `within`."""
+    direction = np.random.default_rng(seed).normal(size=at.shape) * within
     direction /= np.linalg.norm(direction)
     step = 1e-4
     near, far = (f(at + k * step * direction) - f(at - k * step * direction) for k in (1, 2))
@@ -30,22 +36,70 @@ def normal(*shape: int, seed: int = 1) -> Array:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-@pytest.mark.parametrize("n", BATCHES)
-def test_linear(n: int) -> None:
-    x, w, b, seed = normal(n, 5), normal(5, 3, seed=2), normal(3, seed=3), normal(n, 3, seed=4)
-    dw, db = np.empty_like(w), np.empty_like(b)
-    ops.linear_back(seed, x, dw, db)
-    dx = ops.linear_back_input(seed, w)
-    assert relative_error(lambda v: float(np.vdot(seed, ops.linear(v, w, b))), x, dx, 5) <= TOLERANCE
-    assert relative_error(lambda v: float(np.vdot(seed, ops.linear(x, v, b))), w, dw, 6) <= TOLERANCE
-    assert relative_error(lambda v: float(np.vdot(seed, ops.linear(x, w, v))), b, db, 7) <= TOLERANCE
+def with_ones(x: Array) -> Array:  # (..., C, N) -> (..., C+1, N)
+    return np.concatenate([x, np.ones_like(x[..., :1, :])], axis=-2)
 
 
+def network(sizes: Sequence[int], stack: tuple[int, ...] = ()) -> Vector:
+    """Random weights, biases too; every network of a stack has its own."""
+    weights = Vector(mlp.shapes(sizes), np.float64, stack=stack)
+    for seed, one in enumerate(weights.networks(), start=1):
+        mlp.initialise(one, np.random.default_rng(seed))
+    weights.flat += 0.1 * normal(*weights.flat.shape)
+    return weights
+
+
+# --- the layers -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("n", BATCHES)
-def test_relu(n: int) -> None:
-    x, seed = normal(n, 6), normal(n, 6, seed=2)
-    dx = ops.relu_back(seed, ops.relu(x))
-    assert relative_error(lambda v: float(np.vdot(seed, ops.relu(v))), x, dx, 3) <= TOLERANCE
+def test_linear(n: int, stack: tuple[int, ...]) -> None:
+    """A line of ones stands for the bias, so that w @ h is the layer and d @ h.T the gradient of w."""
+    weights, x, seed = network((5, 3), stack), normal(5, n, seed=2), normal(*stack, 3, n, seed=3)
+
+    def value(flat: Array) -> float:
+        tape = mlp.Tape(Vector(weights.shapes, flat=flat), n)
+        tape.forward()(with_ones(x))
+        return float(np.vdot(seed, tape.z))
+
+    gradient = weights.like()
+    np.matmul(seed, with_ones(x).T, out=gradient["w1"])
+    assert relative_error(value, weights.flat, gradient.flat, 4) <= TOLERANCE
+    plain = weights["w1"][..., :-1] @ x + weights["w1"][..., -1:]
+    assert value(weights.flat) == pytest.approx(float(np.vdot(seed, plain)), rel=1e-12)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("n", BATCHES)
+@pytest.mark.parametrize("layer", [1, 2])
+def test_linear_and_relu_backwards(layer: int, n: int, stack: tuple[int, ...]) -> None:
+    """What backward writes behind a ReLU is the derivative by what the layer computes before it."""
+    weights, x, seed = network((6, 8, 7, 4), stack), normal(6, n, seed=2), normal(*stack, 4, n, seed=3)
+    tape = mlp.Tape(weights, n)
+    tape.forward()(with_ones(x))
+    tape.d[3][...] = seed
+    tape.backward()()
+
+    def value(before: Array) -> float:
+        h = before
+        for k in range(layer + 1, 4):
+            h = weights[f"w{k}"] @ with_ones(np.maximum(h, 0))
+        return float(np.vdot(seed, h))
+
+    below = with_ones(x) if layer == 1 else tape.h[layer - 1]
+    assert relative_error(value, weights[f"w{layer}"] @ below, tape.d[layer], 4) <= TOLERANCE
+
+
+def test_at_the_kink_the_gradient_is_zero() -> None:
+    weights = network((2, 3, 2))
+    weights["w1"][1] = 0  # this unit's output is 0 whatever comes in
+    tape = mlp.Tape(weights, 4)
+    tape.forward()(with_ones(normal(2, 4)))
+    tape.d[2][...] = 1
+    tape.backward()()
+    assert not tape.d[1][1].any()
+    assert tape.d[1].any()
 
 
 @pytest.mark.parametrize("n", BATCHES)
@@ -55,6 +109,8 @@ def test_log_softmax_is_the_log_of_the_definition(n: int, temperature: float) ->
     p = np.exp(z / temperature) / np.exp(z / temperature).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(ops.log_softmax(z, temperature=temperature), np.log(p), rtol=1e-12)
 
+
+# --- the losses -------------------------------------------------------------------------------------------------------
 
 OPTIONS: list[tuple[str, Mapping[str, object]]] = [
     ("cross_entropy", {}),
@@ -79,39 +135,81 @@ def test_losses(loss: str, options: Mapping[str, object], n: int) -> None:
     assert relative_error(f, student, gradient, 3) <= TOLERANCE
 
 
-CLASSIC = (Term("cross_entropy", 0.3), Term("response", 0.7, "t", {"temperature": 4.0, "t_squared": True}))
+def test_the_labels_loss_where_some_rows_have_none() -> None:
+    student, labels = normal(32, 5), np.where(np.arange(32) % 3, -1, np.arange(32) % 5)
+    _, gradient = LOSSES["cross_entropy"](student, None, labels)
+    f = lambda z: LOSSES["cross_entropy"](z, None, labels)[0]  # noqa: E731
+    assert relative_error(f, student, gradient, 3) <= TOLERANCE
 
 
+# --- the whole step ---------------------------------------------------------------------------------------------------
+
+# Plain gradient descent at rate 1: what a step takes off the weights is the gradient that training works with.
+PLAIN = replace(config.load({}).student, optimizer="sgd", momentum=0.0, learning_rate=1.0, epochs=1)
+LABELS = Term("cross_entropy", 0.3)
+TEACHER = Term("response", 0.7, "t", {"temperature": 4.0, "t_squared": True})
+PLAINLY = Term("response", 2.0, "t", {"temperature": 0.5, "t_squared": False})
+OTHER = Term("response", 0.2, "u", {"temperature": 1.0, "t_squared": True})
+TERMS = {
+    "labels": (LABELS,),
+    "teacher": (TEACHER,),
+    "both": (LABELS, TEACHER),
+    "three temperatures": (LABELS, TEACHER, PLAINLY, OTHER),
+}
+
+
+def step(weights: Vector, x: Array, objective: Objective, flat: Array) -> tuple[Array, Array]:
+    """One step of the training loop over all rows, from the weights `flat`: the losses (R,), and the gradient."""
+    moved = Vector(weights.shapes, flat=flat.copy())
+    plan = replace(PLAIN, batch_size=len(x))
+    with team_of(3 if loop.SHARED_WORK == 0 else 1, paced=False) as team:
+        ((losses, rows),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team)
+    assert (losses.shape[0], rows) == (1, len(x))
+    return losses[0], flat - moved.flat
+
+
+def check_step(weights: Vector, x: Array, objective: Objective) -> None:
+    """Each network's loss along a direction in which its own weights move, the others' too, and the others' alone."""
+    _, gradient = step(weights, x, objective, weights.flat)
+    gradients = gradient.reshape(-1, gradient.shape[-1])
+    for r in range(len(gradients)):
+        value = lambda flat, r=r: float(step(weights, x, objective, flat)[0][r])  # noqa: E731
+        own = np.zeros_like(gradient)
+        own.reshape(gradients.shape)[r] = 1
+        assert relative_error(value, weights.flat, own * gradient, 4 + r) <= TOLERANCE
+        assert relative_error(value, weights.flat, gradient, 6 + r, within=own) <= TOLERANCE
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["whole", "in shards"])
 @pytest.mark.parametrize("n", BATCHES)
+@pytest.mark.parametrize("stack", STACKS)
 @pytest.mark.parametrize("hidden", [(), (8,), (8, 6), (5, 4, 3)])
-@pytest.mark.parametrize("terms", [CLASSIC[:1], CLASSIC[1:], CLASSIC], ids=["labels", "teacher", "both"])
-def test_the_mlp_under_the_objective_that_training_uses(hidden: Sequence[int], terms: Sequence[Term], n: int) -> None:
-    weights = Vector(mlp.shapes((6, *hidden, 4)), np.float64)
-    mlp.initialise(weights, np.random.default_rng(1))
-    weights.flat += 0.1 * normal(weights.flat.size)  # biases too
-    x, rows = normal(n, 6, seed=2), np.arange(n)
-    value_and_seeds = objective(terms, np.arange(n) % 4, {"t": normal(n, 4, seed=3)})
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS)
+def test_the_mlp_under_the_objective_that_training_uses(
+    hidden: Sequence[int],
+    terms: Sequence[Term],
+    stack: tuple[int, ...],
+    n: int,
+    shared: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if shared:
+        in_shards(monkeypatch)
+    weights = network((6, *hidden, 4), stack)
+    answers = {"t": normal(n, 4, seed=3), "u": normal(n, 4, seed=4)}
+    objective = Objective([terms, (LABELS,)][: len(weights.networks())], np.arange(n) % 4, answers, 4, np.float64)
+    check_step(weights, normal(n, 6, seed=2), objective)
 
-    def value(flat: Array) -> float:
-        return value_and_seeds(mlp.forward(Vector(weights.shapes, flat=flat), x), rows, np.empty)[0]
 
-    taps = mlp.forward(weights, x)
-    gradient = weights.like()
-    mlp.backward(weights, taps, value_and_seeds(taps, rows, np.empty)[1], gradient)
-    assert relative_error(value, weights.flat, gradient.flat, 4) <= TOLERANCE
+@pytest.mark.parametrize("labelled", [[0], [3, 4, 31], []], ids=["one", "three", "none"])
+def test_the_mlp_where_some_rows_have_no_label(labelled: list[int]) -> None:
+    y = np.full(32, -1)
+    y[labelled] = np.arange(len(labelled))
+    objective = Objective([(LABELS, TEACHER), (TEACHER, OTHER)], y, dict.fromkeys("tu", normal(32, 4)), 4, np.float64)
+    check_step(network((6, 8, 4), (2,)), normal(32, 6, seed=2), objective)
 
 
-@pytest.mark.parametrize("n", BATCHES)
-def test_a_seed_at_a_hidden_tap_adds_to_the_gradient(n: int) -> None:
-    weights = Vector(mlp.shapes((6, 8, 7, 4)), np.float64)
-    mlp.initialise(weights, np.random.default_rng(1))
-    x = normal(n, 6, seed=2)
-    seeds = {"h1": normal(n, 8, seed=3), "h2": normal(n, 7, seed=4), "logits": normal(n, 4, seed=5)}
-
-    def value(flat: Array) -> float:
-        taps = mlp.forward(Vector(weights.shapes, flat=flat), x)
-        return sum(float(np.vdot(seeds[name], taps[name])) for name in seeds)
-
-    gradient = weights.like()
-    mlp.backward(weights, mlp.forward(weights, x), {name: seed.copy() for name, seed in seeds.items()}, gradient)
-    assert relative_error(value, weights.flat, gradient.flat, 6) <= TOLERANCE
+def in_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every step one that is shared: its rows in groups of about 5, its weights in blocks of about 20."""
+    for name, value in (("SHARED_WORK", 0), ("SHARD_ROWS", 5), ("SHARED_NUMBERS", 20)):
+        monkeypatch.setattr(loop, name, value)

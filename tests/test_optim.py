@@ -15,11 +15,16 @@ def gradients(size: int) -> Array:
     return np.random.default_rng(0).normal(size=(len(RATES), size))
 
 
-def run(name: str, size: int, **options: float) -> Array:
-    weights = np.linspace(-1, 1, size)
-    update = optim.OPTIMIZERS[name](size, np.float64, **options)
-    for gradient, rate in zip(gradients(size), RATES, strict=True):
-        update(weights, gradient.copy(), rate)
+def run(name: str, size: int, *, backwards: bool = False, **options: float) -> Array:
+    """The weights after five steps, updated piece by piece as training does it."""
+    weights, gradient = np.linspace(-1, 1, size), np.empty(size)
+    parts = [(weights[piece], gradient[piece]) for piece in optim.pieces(0, size)]
+    update = optim.OPTIMIZERS[name](parts, **options)
+    for step, rate in enumerate(RATES):
+        gradient[...] = gradients(size)[step]
+        for i in sorted(range(len(parts)), reverse=backwards):
+            update(i, step, rate)
+        gradient[...] = np.nan  # an update leaves nothing of use in it, so the next must not look
     return weights
 
 
@@ -45,6 +50,33 @@ def test_sgd(size: int, momentum: float, decay: float) -> None:
         v = momentum * v + g + decay * w
         w = w - rate * v
     np.testing.assert_allclose(run("sgd", size, momentum=momentum, weight_decay=decay), w, rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_the_order_in_which_pieces_are_updated_changes_no_bit(name: str) -> None:
+    """Threads take the pieces as they come: each has a state of its own, and counts steps by the argument alone."""
+    size = 2 * optim.BLOCK + 3
+    forwards = run(name, size, weight_decay=0.1)
+    assert run(name, size, weight_decay=0.1, backwards=True).tobytes() == forwards.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 0), (0, 1), (7, optim.BLOCK + 7), (7, optim.BLOCK + 8), (3, 5 * optim.BLOCK)]
+)
+def test_pieces_are_a_range_cut_into_blocks_that_stay_in_the_cache(start: int, stop: int) -> None:
+    pieces = optim.pieces(start, stop)
+    assert [i for piece in pieces for i in range(piece.start, piece.stop)] == list(range(start, stop))
+    assert all(0 < piece.stop - piece.start <= optim.BLOCK for piece in pieces)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_float32_weights_stay_float32_and_close_to_float64(name: str) -> None:
+    weights, gradient = np.linspace(-1, 1, 5, dtype=np.float32), np.empty(5, np.float32)
+    update = optim.OPTIMIZERS[name]([(weights, gradient)], weight_decay=0.1)
+    for step, rate in enumerate(RATES):
+        gradient[...] = gradients(5)[step]
+        update(0, step, rate)
+    np.testing.assert_allclose(weights, run(name, 5, weight_decay=0.1), rtol=1e-4)
 
 
 def test_clip_shortens_only_what_is_too_long() -> None:

@@ -1,27 +1,36 @@
-"""Vector and Arena: names see one array, and a step's arrays come back."""
+"""Vector: names see one array, and the networks of a stack stand in one."""
 
 import numpy as np
 import pytest
 
-from distill.nn.vector import Arena, Vector
+from distill.nn.vector import Vector
 
-SHAPES = {"w1": (2, 3), "b1": (3,)}
+SHAPES = {"w1": (2, 3), "w2": (1, 3)}
 
 
 def test_names_are_views_of_one_flat_array() -> None:
     v = Vector(SHAPES)
     v["w1"][...] = 1
-    v["b1"][...] = 2
+    v["w2"][...] = 2
     np.testing.assert_array_equal(v.flat, [1] * 6 + [2] * 3)
     v.flat[0] = 7
     assert v["w1"][0, 0] == 7
 
 
-def test_like_has_the_same_shapes_and_type_but_its_own_numbers() -> None:
-    v = Vector(SHAPES, np.float64)
+def test_a_flat_array_is_used_as_it_is() -> None:
+    flat = np.arange(9.0)
+    v = Vector(SHAPES, flat=flat)
+    assert v.flat is flat
+    np.testing.assert_array_equal(v["w2"], [[6, 7, 8]])
+
+
+@pytest.mark.parametrize("stack", [(), (1,), (3,)])
+def test_like_has_the_same_shapes_stack_and_type_but_its_own_numbers(stack: tuple[int, ...]) -> None:
+    v = Vector(SHAPES, np.float64, stack=stack)
     v.flat += 1
     other = v.like()
-    assert (other.shapes, other.flat.dtype) == (v.shapes, v.flat.dtype)
+    assert (other.shapes, other.stack, other.flat.dtype) == (v.shapes, stack, v.flat.dtype)
+    assert {name: view.shape for name, view in other.views.items()} == {n: stack + shape for n, shape in SHAPES.items()}
     assert not other.flat.any()
     assert not np.shares_memory(other.flat, v.flat)
 
@@ -31,29 +40,52 @@ def test_a_frozen_vector_is_a_copy_that_nothing_can_write_to() -> None:
     frozen = v.frozen()
     v.flat += 1
     assert not frozen.flat.any()
-    for array in (frozen.flat, frozen["w1"], frozen["b1"]):
+    for array in (frozen.flat, frozen["w1"], frozen["w2"]):
         with pytest.raises(ValueError, match="read-only"):
             array += 1
 
 
-def test_a_flat_array_of_another_length_is_refused_with_both_sizes() -> None:
-    with pytest.raises(ValueError, match=r"9 numbers.*\(8,\)"):
-        Vector(SHAPES, flat=np.zeros(8))
+@pytest.mark.parametrize("shape", [(8,), (2, 8), (9, 2), (2, 2, 10)])
+def test_a_flat_array_of_another_length_is_refused_with_both_sizes(shape: tuple[int, ...]) -> None:
+    said = str(shape).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=f"9 numbers.*{said}"):
+        Vector(SHAPES, flat=np.zeros(shape))
 
 
-def test_the_kth_request_of_a_step_gets_the_kth_array_of_the_step_before() -> None:
-    new = Arena()
-    first = [new((2, 3)), new((2, 3)), new((4,))]
-    assert len({id(array) for array in first}) == 3
-    new.rewind()
-    assert [id(new((2, 3))), id(new((2, 3))), id(new((4,)))] == [id(array) for array in first]
+# --- several networks -------------------------------------------------------------------------------------------------
 
 
-def test_another_batch_shape_gets_its_own_arrays_and_the_old_ones_come_back() -> None:
-    new = Arena(np.float64)
-    full = new((32, 3))
-    new.rewind()
-    assert new((5, 3)).shape == (5, 3)
-    new.rewind()
-    assert new((32, 3)) is full
-    assert full.dtype == np.float64
+def test_a_stacks_names_are_views_of_every_network_at_once() -> None:
+    stack = Vector(SHAPES, stack=(2,))
+    assert (stack.flat.shape, stack["w1"].shape, stack["w2"].shape) == ((2, 9), (2, 2, 3), (2, 1, 3))
+    stack["w1"][1] = 5
+    np.testing.assert_array_equal(stack.flat, [[0] * 9, [5] * 6 + [0] * 3])
+    stack.flat[0, -1] = 7
+    assert stack["w2"][0, 0, -1] == 7
+
+
+def test_the_networks_of_a_stack_are_vectors_that_write_to_it() -> None:
+    stack = Vector(SHAPES, stack=(3,))
+    networks = stack.networks()
+    assert [(one.shapes, one.stack, one.flat.shape) for one in networks] == [(SHAPES, (), (9,))] * 3
+    for i, one in enumerate(networks, start=1):
+        one["w2"][...] = i
+    np.testing.assert_array_equal(stack["w2"], [[[1] * 3], [[2] * 3], [[3] * 3]])
+    stack.flat[1, 0] = 9
+    assert [one["w1"][0, 0] for one in networks] == [0, 9, 0]
+
+
+def test_a_single_network_is_a_stack_of_itself() -> None:
+    v = Vector(SHAPES)
+    (one,) = v.networks()
+    assert one.stack == ()
+    one["w1"][1, 2] = 4
+    assert v["w1"][1, 2] == 4
+
+
+def test_a_frozen_network_of_a_stack_stays_as_it_was() -> None:
+    stack = Vector(SHAPES, stack=(2,))
+    frozen = stack.networks()[1].frozen()
+    stack.flat += 1
+    assert frozen.flat.shape == (9,)
+    assert not frozen.flat.any()

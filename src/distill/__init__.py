@@ -6,14 +6,15 @@ The house, floor by floor; a room imports only from floors below its own (tests/
     7  pipeline                        the story of a run
     6  record  report  page            what stays on disk . what is printed . the page about a run
     5  teacher  student  results       obtain and listen . learn . what was found
-    4  train  evidence                 the one training loop . the control, statistics, the verdict
-    3  model                           a finished network, one file
+       bench                           how fast a step is on this machine
+    4  train  evidence                 epochs and judging . the control, statistics, the verdict
+    3  model  loop                     a finished network, one file . the steps of a training
     2  data  objective  metrics        rows . the list of terms . what is measured
-    1  streams  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.optim  nn.mlp
+    1  streams  team  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.optim  nn.mlp
     0  errors  environment  config  nn.vector
 
-Read nn.vector, nn.ops, nn.losses, nn.optim and nn.mlp for the mathematics, then data, train, teacher, student and
-pipeline for the story. Importing `distill` loads no NumPy; the public names below are fetched when first used.
+Read nn.vector, nn.ops, nn.losses, nn.optim and nn.mlp for the mathematics, then data, loop, train, teacher, student
+and pipeline for the story. Importing `distill` loads no NumPy; the public names below are fetched when first used.
 """
 
 from importlib import import_module

@@ -38,14 +38,13 @@ def steps(
     total = math.ceil(rows / plan.batch_size) * plan.epochs
     learner = _Learner(weights, plan, shared=work(weights, min(rows, plan.batch_size)) >= SHARED_WORK)
     team = team if learner.shared else ALONE
-    rounds = {
-        shape: _Round(learner, x, objective, *shape, team) for shape in {(n, size) for _, n, size in _cut(x, plan)}
-    }
+    cuts = _cut(rows, plan.batch_size, 4 * (x.shape[1] + objective.numbers_per_row))
+    rounds = {shape: _Round(learner, x, objective, *shape, team) for shape in {(n, size) for _, n, size in cuts}}
     order = np.empty(rows, np.int64)
     step = 0
     for _ in range(plan.epochs):
         shuffle(x, order, rng)
-        for start, n, size in _cut(x, plan):
+        for start, n, size in cuts:
             current = rounds[n, size]
             current.load(order[start : start + n * size])
             started = perf_counter()
@@ -63,15 +62,13 @@ def work(weights: Vector, rows: int) -> float:
     return rows * (6 * weights.flat.size - 2 * first)  # nobody asks for the derivative of the input
 
 
-def _cut(x: Array | DiskRows, plan: Training) -> Iterator[tuple[int, int, int]]:
+def _cut(rows: int, batch_size: int, row_bytes: int) -> list[tuple[int, int, int]]:
     """An epoch's rows, as (start, batches, rows per batch) of what is gathered at a time."""
-    size = min(plan.batch_size, len(x))
-    most = max(GATHERED_BATCHES, GATHERED_BYTES // (size * (x.shape[1] + 1) * 4))
-    full = len(x) // size
-    for start in range(0, full, most):
-        yield start * size, min(most, full - start), size
-    if len(x) % size:
-        yield full * size, 1, len(x) % size
+    size = min(batch_size, rows)
+    most = max(GATHERED_BATCHES, GATHERED_BYTES // (size * row_bytes))
+    full = rows // size
+    cuts = [(start * size, min(most, full - start), size) for start in range(0, full, most)]
+    return cuts + ([(full * size, 1, rows % size)] if rows % size else [])
 
 
 @dataclass(frozen=True)

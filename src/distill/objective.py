@@ -57,6 +57,11 @@ class Objective:
             self.coefficients[self.temperatures.index(1)] += self.hard
             self.hard[:] = 0
 
+    @property
+    def numbers_per_row(self) -> int:
+        """What a row takes beside its features while it is gathered: targets and logits, for each network."""
+        return 2 * len(self.hard) * (self.classes + len(self.temperatures))
+
     def _soften(self, r: int, term: Term, answers: Array) -> None:
         t = term.options["temperature"]
         c = term.weight * (t if term.options["t_squared"] else 1 / t)

@@ -24,6 +24,7 @@ from distill.train import Trained
 
 SCHEMA_VERSION = 1
 MODELS = ("teacher", "student", "control")
+ROWS_AT_ONCE = 4096  # of the training rows, which may be many
 SPLITS = {"val": "validation", "test": "test"}  # in the keys of the results -> in words
 
 
@@ -187,8 +188,12 @@ def _softness(plan: Config, first: Experiment) -> list[float]:
     shares = []
     for term in plan.student.terms:
         if term.weight and term.teacher is not None:
-            log_p = log_softmax(first.answers[term.teacher].astype(np.float64), temperature=term.options["temperature"])
-            shares.append(float(-(np.exp(log_p) * log_p).sum(axis=1).mean()) / math.log(log_p.shape[1]))
+            answers, total = first.answers[term.teacher], 0.0
+            for start in range(0, len(answers), ROWS_AT_ONCE):
+                some = answers[start : start + ROWS_AT_ONCE].astype(np.float64)
+                log_p = log_softmax(some, term.options["temperature"])
+                total -= float((np.exp(log_p) * log_p).sum())
+            shares.append(total / len(answers) / math.log(answers.shape[1]))
     return shares
 
 
@@ -197,5 +202,8 @@ def _follows(plan: Config, first: Experiment) -> float | None:
     heard = [term.teacher for term in plan.student.terms if term.weight and term.teacher is not None]
     if not heard:
         return None
-    student = mlp.logits(first.trained["student"].model.weights, first.seen.train.x)
-    return metrics.agreement(student, first.answers[heard[0]])
+    weights, x, answers, same = first.trained["student"].model.weights, first.seen.train.x, first.answers[heard[0]], 0.0
+    for start in range(0, len(answers), ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        same += metrics.agreement(mlp.logits(weights, x[some]), answers[some]) * len(answers[some])
+    return same / len(answers)

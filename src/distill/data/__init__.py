@@ -17,7 +17,7 @@ import numpy as np
 from distill.config import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
-from distill.data.scaling import BLOCK_ROWS, Scaling, fit
+from distill.data.scaling import Scaling, blocks, fit
 from distill.data.split import stratified
 from distill.data.table import Source, Table
 from distill.errors import DataError
@@ -65,8 +65,8 @@ class Data:
         """SHA-256 of every row as the networks take it, and of the labels: what changes when the data do."""
         digest = hashlib.sha256()
         for rows in (self.train, *self.judged.values()):
-            for start in range(0, len(rows), BLOCK_ROWS):
-                digest.update(rows.x[start : start + BLOCK_ROWS].tobytes())
+            for some in blocks(*rows.x.shape):
+                digest.update(rows.x[some].tobytes())
             digest.update(rows.y.tobytes())
         return digest.hexdigest()
 

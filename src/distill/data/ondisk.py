@@ -35,12 +35,14 @@ class DiskArray:
         if isinstance(chosen, slice):
             start, stop, _ = chosen.indices(len(self))
             return self._read(start, max(start, stop))
-        rows = np.asarray(chosen)
-        if not len(rows):
-            return self._read(0, 0)
-        first = int(rows[0])
-        read: Array = self._read(first, int(rows[-1]) + 1)[rows - first]
-        return read
+        rows, at = np.asarray(chosen), 0
+        picked = np.empty((len(rows), self.shape[1]), self.dtype.newbyteorder("="))
+        while at < len(rows):  # what lies between them is read too, but never much at a time
+            first = int(rows[at])
+            end = int(np.searchsorted(rows, first + max(1, BLOCK_BYTES // (self.shape[1] * self.dtype.itemsize))))
+            picked[at:end] = self._read(first, int(rows[end - 1]) + 1)[rows[at:end] - first]
+            at = end
+        return picked
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return self[:].astype(dtype or self.dtype.newbyteorder("="), copy=False)

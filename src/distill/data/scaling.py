@@ -8,7 +8,13 @@ import numpy as np
 
 from distill.nn.vector import Array
 
-BLOCK_ROWS = 4096  # rows scaled at a time, so that the float64 intermediate stays small
+BLOCK_NUMBERS = 1 << 19  # read and scaled at a time, so that the float64 intermediate stays small
+
+
+def blocks(rows: int, features: int) -> Iterator[slice]:
+    """The rows, so many at a time that their features are at most BLOCK_NUMBERS."""
+    most = max(1, BLOCK_NUMBERS // max(1, features))
+    return (slice(start, min(start + most, rows)) for start in range(0, rows, most))
 
 
 @dataclass(frozen=True)
@@ -23,14 +29,14 @@ class Scaling:
     def apply(self, x: Array) -> Array:  # (N,D) -> (N,D) float32
         """The rows as the network takes them; infinite where float32 cannot hold them."""
         scaled = np.empty(x.shape, np.float32)
-        for start in range(0, len(x), BLOCK_ROWS):
-            block = x[start : start + BLOCK_ROWS].astype(np.float64)
+        for some in blocks(*x.shape):
+            block = x[some].astype(np.float64)
             if (missing := np.isnan(block)).any():
                 block = np.where(missing, self.fill, block)
             with np.errstate(all="ignore"):
                 block -= self.offset
                 block *= self.factor
-                scaled[start : start + BLOCK_ROWS] = block
+                scaled[some] = block
         return scaled
 
 
@@ -63,8 +69,8 @@ def fit(kind: str, x: Any, rows: Array) -> Scaling:
 
 def _blocks(x: Any, rows: Array) -> Iterator[tuple[Array, Any]]:
     """The rows, a few at a time, and which of their values are there."""
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = x[rows[start : start + BLOCK_ROWS]]
+    for some in blocks(len(rows), x.shape[1]):
+        block = x[rows[some]]
         yield block, ~np.isnan(block) if block.dtype.kind == "f" else True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from distill.data.ondisk import DiskArray
-from distill.data.scaling import BLOCK_ROWS
+from distill.data.scaling import blocks
 from distill.environment import variable
 from distill.errors import DataError
 from distill.nn.vector import Array
@@ -61,12 +61,14 @@ def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tu
     if isinstance(x, np.ndarray):
         picture = x.shape[1:] if x.ndim == 3 else None
         x = x.reshape(len(x), -1)
-    for start in range(0, len(x) if x.dtype.kind == "f" else 0, BLOCK_ROWS):
-        finite = np.isfinite(block := x[start : start + BLOCK_ROWS])
+    for some in blocks(len(x) if x.dtype.kind == "f" else 0, x.shape[1]):
+        finite = np.isfinite(block := x[some])
         if not finite.all():
             row, column = (int(i) for i in np.argwhere(~finite)[0])
             value = block[row, column]
-            raise DataError(f"{place(start + row, column)}: {value} is no number to learn from; remove or replace it")
+            raise DataError(
+                f"{place(some.start + row, column)}: {value} is no number to learn from; remove or replace it"
+            )
     return Table(x, None if y is None else _labels(y, len(x), place), place, picture=picture)
 
 

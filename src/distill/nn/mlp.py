@@ -52,7 +52,7 @@ class Tape:
         self.h = {k: np.ones((*weights.stack, c + 1, rows), dtype) for k, c in enumerate(units[:-1], start=1)}
         self.d = {k: np.empty((*weights.stack, c, rows), dtype) for k, c in enumerate(units, start=1)}
         self.z = np.empty_like(self.d[len(units)])
-        self.alive = {k: np.empty(self.d[k].shape, bool) for k in self.h}
+        self.alive = {k: np.empty_like(self.d[k]) for k in self.h}  # 1 where the ReLU lets through, else 0
 
     def forward(self, columns: slice = slice(None)) -> Callable[[Array], None]:
         """A function from inputs (D+1,N) of these columns to their h and z."""
@@ -72,7 +72,6 @@ class Tape:
 
     def backward(self, columns: slice = slice(None)) -> Callable[[], None]:
         """A function that fills these columns of every d from those of the last, which the objective has set."""
-        zero = np.zeros((), self.z.dtype)
         layers = [
             (
                 self.weights[k][..., :-1].swapaxes(-1, -2),
@@ -87,7 +86,7 @@ class Tape:
         def backward() -> None:
             for w, above, d, h, alive in layers:
                 np.matmul(w, above, out=d)
-                np.greater(h, zero, out=alive)  # at the kink the gradient is 0
+                np.sign(h, out=alive)  # in floats: NumPy multiplies by truth values through a buffer
                 np.multiply(d, alive, out=d)
 
         return backward
