@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import distill
+from distill.data import Rows
+from distill.nn.vector import Array
 
 # How fast a shared machine is must never decide a test, nor which examples it happened to draw.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -51,6 +53,12 @@ def small_run() -> distill.Results:
 def small(*overrides: str, **sections: Any) -> distill.Results:
     """Another small run, with overrides or further sections."""
     return distill.run(SMALL | sections, overrides)
+
+
+def held(rows: Rows) -> Array:
+    """The features of rows that are in memory."""
+    assert isinstance(rows.x, np.ndarray)
+    return rows.x
 
 
 def blobs(rows: int = 120, classes: int = 3, features: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

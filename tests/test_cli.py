@@ -92,7 +92,7 @@ def test_the_results_hold_what_is_documented(folder: Path) -> None:
         assert results["timings"][name]["steps"] == steps
         assert 0 < results["timings"][name]["seconds"] < results["timings"]["total_seconds"]
     assert results["versions"]["distill"] == distill.__version__
-    assert {"platform", "processor", "cores", "blas_threads"} == results["machine"].keys()
+    assert {"platform", "processor", "cores", "threads"} == results["machine"].keys()
     assert 0 <= results["agreement"] <= 1
     lines = [json.loads(line) for line in (folder / "runs/small/metrics.jsonl").read_text().splitlines()]
     for name in ("teacher", "control", "student"):
@@ -192,32 +192,96 @@ def test_a_bar_shows_on_a_terminal(
     monkeypatch.setitem(sys.modules, "tqdm", module)
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda self: True)
     assert cli.main(["--config", "small.yaml"]) == 0
-    assert ticks == ["total 7", *["teacher"] * 3, *["control"] * 2, *["student"] * 2, "closed"]
+    assert ticks == ["total 7", *["teacher"] * 3, *["control", "student"] * 2, "closed"]
 
 
 # --- threads ----------------------------------------------------------------------------------------------------------
 
 
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+# Networks whose steps are worth sharing.
+LARGE = ["teachers.teacher.hidden=[350, 220]", "student.hidden=[350, 220]", "distillation.batch_size=107"]
+
+
+def clean(**variables: str) -> dict[str, str]:
+    """The environment without any word about threads but these."""
+    names = (*BLAS_THREADS, "DISTILL_THREADS")
+    return {name: value for name, value in os.environ.items() if name not in names} | variables
+
+
 @pytest.mark.parametrize(
-    ("environment", "hidden", "threads"),
+    ("environment", "key", "threads"),
     [
-        ({}, 16, 1),
-        ({}, 600, os.cpu_count()),
-        ({"DISTILL_THREADS": "2"}, 16, 2),
-        ({"DISTILL_THREADS": "auto"}, 16, 1),
-        ({"OPENBLAS_NUM_THREADS": "3"}, 16, 3),
-        ({"OPENBLAS_NUM_THREADS": "3", "DISTILL_THREADS": "1"}, 16, 1),
+        ({}, "auto", CORES),
+        ({}, "5", 5),
+        ({"DISTILL_THREADS": "2"}, "auto", 2),
+        ({"DISTILL_THREADS": "2"}, "5", 2),
+        ({"DISTILL_THREADS": ""}, "5", 5),
+        ({"DISTILL_THREADS": "auto"}, "5", CORES),
+        ({"OPENBLAS_NUM_THREADS": "1"}, "auto", 1),
+        ({"OMP_NUM_THREADS": "1"}, "auto", 1),
+        ({"OMP_NUM_THREADS": "1000"}, "auto", CORES),
+        ({"OPENBLAS_NUM_THREADS": "1"}, "5", 5),
+        ({"OPENBLAS_NUM_THREADS": "1", "DISTILL_THREADS": "auto"}, "5", 1),
+        ({"OPENBLAS_NUM_THREADS": "1", "DISTILL_THREADS": "3"}, "auto", 3),
     ],
 )
-def test_threads_are_decided_before_numpy_loads_and_recorded(
-    folder: Path, environment: dict[str, str], hidden: int, threads: int
+def test_the_threads_of_training_are_decided_and_recorded(
+    folder: Path, environment: dict[str, str], key: str, threads: int
 ) -> None:
-    clean = {
-        name: value for name, value in os.environ.items() if not name.endswith(("_NUM_THREADS", "_MAXIMUM_THREADS"))
-    }
-    changes = ("--set", f"teachers.teacher.hidden={hidden}", "--set", "teachers.teacher.epochs=1", "--json")
-    done = program("--config", "small.yaml", *changes, env=clean | environment)
-    assert json.loads(done.stdout)["machine"]["blas_threads"] == threads
+    done = program("--config", "small.yaml", f"--set=performance.threads={key}", "--json", env=clean(**environment))
+    assert json.loads(done.stdout)["machine"]["threads"] == threads
+
+
+@pytest.mark.parametrize("command", ["run", "check", "bench", "predict", "evaluate", "report"])
+def test_every_command_keeps_blas_to_one_thread_before_numpy_loads(folder: Path, command: str) -> None:
+    """BLAS reads its variables once; with more threads of its own it would round otherwise, and fight with ours."""
+    if command in ("predict", "evaluate", "report"):
+        assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
+    words = {
+        "bench": ["--config", "small.yaml"],
+        "predict": ["--model", "runs/small/student.npz", "--data", "digits"],
+        "evaluate": ["--model", "runs/small/student.npz", "--data", "digits"],
+        "report": ["runs/small"],
+    }.get(command, ["--config", "small.yaml"])
+    code = (
+        "import os, sys; from distill.cli import main; assert 'numpy' not in sys.modules; code = main(sys.argv[1:]); "
+        "from distill.nn import blas; "
+        f"print(code, blas._controls()[0](), *(os.environ[name] for name in {BLAS_THREADS}), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, command, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2"),
+    )
+    assert done.stderr.splitlines()[-1] == "0 1 1 1 1 1"
+
+
+def test_no_number_of_threads_of_any_kind_changes_a_result(folder: Path) -> None:
+    """Not those of training, and not those of BLAS, whether `distill` or another program has loaded NumPy."""
+    changes = [f"--set={one}" for one in (*LARGE, "output.folder=run")]
+    found = []
+    for i, variables in enumerate(
+        ({"DISTILL_THREADS": "1"}, {"DISTILL_THREADS": "3"}, {"DISTILL_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"})
+    ):
+        code = "from distill.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+        code = code if i < 2 else f"import numpy; {code}"
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--config", "small.yaml", *changes, "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=clean(**variables),
+        )
+        results = json.loads(done.stdout)
+        assert results["machine"].pop("threads") == int(variables["DISTILL_THREADS"])
+        del results["timings"]
+        models = [(folder / "run" / f"{name}.npz").read_bytes() for name in ("teacher", "student", "control")]
+        found.append((results, models))
+    assert found[0] == found[1] == found[2]
 
 
 # --- check ------------------------------------------------------------------------------------------------------------
@@ -493,13 +557,14 @@ def test_too_little_memory_is_said_plainly(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("large", [[], [*LARGE, "performance.threads=3"]], ids=["one thread", "three threads"])
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
-    folder: Path, number: int, exit_code: int
+    folder: Path, number: int, exit_code: int, large: list[str]
 ) -> None:
     # SIGINT may be ignored where the tests themselves run in the background, and a child inherits that
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from distill.cli import main; "
-    arguments = ["--config", "small.yaml", "--set", "student.epochs=1000000"]
+    arguments = ["--config", "small.yaml", *(f"--set={one}" for one in (*large, "student.epochs=1000000"))]
     command = [sys.executable, "-c", f"{code}raise SystemExit(main({arguments}))"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as at_the_end:
         at_the_end.callback(process.kill)

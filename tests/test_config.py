@@ -1,20 +1,23 @@
 """Configuration: two spellings, strict values, overrides, every key visibly acting. Faults: test_hostile_configs."""
 
+import os
 from collections.abc import Callable
 from concurrent import futures
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, blobs, small
-from distill import cli, config
+from distill import cli, config, train
 from distill.config.plan import SECTIONS, TERM_KEYS, Student, Training, rules_of
 from distill.config.strict_yaml import scalar
+from distill.team import team_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -136,7 +139,7 @@ def test_an_environment_variable_overrides_the_log_level(monkeypatch: pytest.Mon
 
 # --- every key visibly acts -------------------------------------------------------------------------------------------
 
-Probe = Callable[[distill.Results], object]
+Probe = Callable[[distill.Results], Any]
 
 
 def result(*path: str) -> Probe:
@@ -170,7 +173,7 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     "distillation.warmup": ("0.3", STUDENT, STEPS),
     "distillation.weight_decay": ("0.1", STUDENT, STEPS),
     "distillation.clip": ("0.1", STUDENT, STEPS),
-    "distillation.patience": ("1", lambda r: r["models"]["student"]["kept"], None),
+    "distillation.patience": ("1", result("models", "student", "kept"), None),
     "data.test_ratio": ("0.1", result("data", "rows"), result("student_params")),
     "student.labels": ("50", result("data", "student_rows"), TEACHER),
     "student.label_noise": ("0.4", STUDENT, TEACHER),
@@ -197,17 +200,22 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     **{
         f"{section}.patience": (
             "1",
-            lambda r, name=name: r["models"][name]["kept"],
+            result("models", name, "kept"),
             STUDENT if name == "teacher" else TEACHER,
         )
         for section, name in (("teachers.teacher", "teacher"), ("student", "student"))
     },
     "student.terms": ("[{loss: cross_entropy, weight: 2}]", STUDENT, TEACHER),
+    # more than any default: one a core
+    "performance.threads": (str((os.cpu_count() or 1) + 1), result("machine", "threads"), STUDENT),
 }
 
 
 @pytest.mark.parametrize("key", ACTS)
-def test_the_key_acts_and_only_where_it_should(key: str, small_run: distill.Results) -> None:
+def test_the_key_acts_and_only_where_it_should(
+    key: str, small_run: distill.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DISTILL_THREADS", raising=False)
     value, moved, kept = ACTS[key]
     changed = small(f"{key}={value}")
     assert moved(changed) != moved(small_run)
@@ -266,6 +274,23 @@ def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) 
     assert alone["verdict"] == two["verdict"]
 
 
+def test_training_gets_the_threads_of_the_plan_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teacher, and student with control; every further seed has a process, and one thread, of its own."""
+    monkeypatch.delenv("DISTILL_THREADS", raising=False)
+    given: list[int] = []
+
+    def counted(threads: int) -> Any:
+        given.append(threads)
+        return team_of(threads)
+
+    monkeypatch.setattr(train, "team_of", counted)
+    small("performance.threads=3", "evidence.seeds=2", "evidence.workers=1")
+    assert given == [3, 3, 1, 1]
+    monkeypatch.setenv("DISTILL_THREADS", "2")
+    small("performance.threads=3")
+    assert given[4:] == [2, 2]
+
+
 def csv_file(path: Path, header: str = "", label_first: bool = False) -> Path:
     x, y = blobs()
     rows = [[f"{v:.4f}" for v in row] for row in x]
@@ -274,7 +299,7 @@ def csv_file(path: Path, header: str = "", label_first: bool = False) -> Path:
     return path
 
 
-def test_the_keys_of_data_act(in_tmp: Path) -> None:
+def test_the_keys_of_data_act(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     last, first = csv_file(in_tmp / "last.csv"), csv_file(in_tmp / "first.csv", label_first=True)
     assert small("data.source=last.csv")["data"]["source"] == "last.csv"
     assert small("data.source=first.csv", "data.label=0")["data"]["classes"] == [0, 1, 2]
@@ -285,12 +310,23 @@ def test_the_keys_of_data_act(in_tmp: Path) -> None:
     # numbers for names: only `header: true` can tell that the first row is one
     numbered = csv_file(in_tmp / "numbered.csv", "0,1,2,3,4")
     numbered.write_text(numbered.read_text().replace("0,1,2,3,4\n", "0,1,2,3,2\n", 1))
-    count = lambda r: sum(r["data"]["rows"].values())  # noqa: E731
+
+    def count(results: distill.Results) -> int:
+        return sum(results["data"]["rows"].values())
+
     assert count(small("data.source=numbered.csv")) == 121
     numbered.write_text(numbered.read_text().replace("0,1,2,3,2\n", "0,1,2,3,4\n", 1))
     assert count(small("data.source=numbered.csv", "data.header=true")) == 120
     (in_tmp / "test.csv").write_text(last.read_text())
     assert small("data.source=last.csv", "data.test=test.csv")["data"]["rows"]["test"] == 120
+    # rows that stay on disk come in another order, that of their blocks
+    monkeypatch.setattr("distill.data.ondisk.BLOCK_BYTES", 64)
+    (in_tmp / "set").mkdir()
+    for name, array in zip("Xy", blobs(), strict=True):
+        np.save(in_tmp / "set" / f"{name}.npy", array)
+    held, left = (small("data.source=set", f"data.in_memory_mb={most}") for most in (1, 0))
+    assert STUDENT(left) != STUDENT(held) == STUDENT(small("data.source=set"))
+    assert (left["data"], STEPS(left)) == (held["data"], STEPS(held))
     assert last.exists()
     assert first.exists()
 
@@ -313,7 +349,7 @@ def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
 def test_no_key_is_without_a_test_of_its_effect() -> None:
     tested = set(ACTS)
     tested |= {f"{where}.momentum" for where in ("distillation", "teachers.teacher", "student")}
-    tested |= {f"data.{key}" for key in ("source", "label", "header", "test")}
+    tested |= {f"data.{key}" for key in ("source", "label", "header", "test", "in_memory_mb")}
     tested |= {"logging.level", "logging.file", "output.folder", "student.unlabelled"}
     tested |= {"evidence.share_teacher", "evidence.workers"}
     keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}

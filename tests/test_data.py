@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import blobs
+from conftest import blobs, held
 from distill import config, data, metrics
 from distill.data import csvfile
-from distill.data.scaling import fit
+from distill.data.scaling import Scaling, fit
 from distill.data.split import stratified
 from distill.nn.vector import Array
 
@@ -37,7 +37,7 @@ def test_digits_load_split_and_scaled() -> None:
     assert (len(digits.train), len(digits.validation), digits.test) == (1438, 359, None)
     assert digits.classes == tuple(range(10))
     assert digits.scaling.kind == "pixels"
-    assert (digits.train.x.min(), digits.train.x.max(), digits.train.x.dtype) == (0, 1, np.float32)
+    assert (held(digits.train).min(), held(digits.train).max(), digits.train.x.dtype.name) == (0, 1, "float32")
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ def test_a_folder_of_idx_files(tmp_path: Path, suffix: str) -> None:
     assert (len(found.train), len(found.validation), found.features) == (48, 12, 6)
     assert found.test is not None
     np.testing.assert_array_equal(found.test.y, labels[:9])
-    np.testing.assert_allclose(found.test.x, pictures[:9].reshape(9, 6) / 255, atol=1e-6)
+    np.testing.assert_allclose(held(found.test), pictures[:9].reshape(9, 6) / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize(("code", "dtype"), [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
@@ -223,7 +223,7 @@ def test_a_stratified_choice_keeps_every_class_in_proportion(y: list[int], drawn
 
 
 def rows_of(found: data.Data) -> set[bytes]:
-    return {row.tobytes() for row in found.validation.x}
+    return {row.tobytes() for row in held(found.validation)}
 
 
 def test_the_split_follows_the_seed_and_seed_0_is_one_like_any_other() -> None:
@@ -259,29 +259,34 @@ def test_max_samples_follows_the_seed(tmp_path: Path) -> None:
 def test_scaling_is_fitted_on_the_training_rows_only() -> None:
     standard = load("digits", scale="standard")
     moving = standard.scaling.factor != 1
-    np.testing.assert_allclose(standard.train.x.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(standard.train.x[:, moving].std(axis=0), 1, atol=1e-4)
-    assert np.abs(standard.validation.x.mean(axis=0)).max() > 1e-3
+    np.testing.assert_allclose(held(standard.train).mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(held(standard.train)[:, moving].std(axis=0), 1, atol=1e-4)
+    assert np.abs(held(standard.validation).mean(axis=0)).max() > 1e-3
+
+
+def fitted(kind: str, x: Array) -> Scaling:
+    """The scaling of all rows."""
+    return fit(kind, x, np.arange(len(x)))
 
 
 def test_every_kind_of_scaling(tmp_path: Path) -> None:
     x = np.array([[0, 10, 5], [4, 30, 5]], np.uint8)
-    expected = {
+    expected: dict[str, Any] = {
         "none": x,
         "standard": [[-1, -1, 0], [1, 1, 0]],
         "minmax": [[0, 0, 0], [1, 1, 0]],
         "auto": x / 30,
     }
     for kind, scaled in expected.items():
-        np.testing.assert_allclose(fit(kind, x).apply(x), scaled, atol=1e-6)
-    assert fit("auto", x).kind == "pixels"
-    assert fit("auto", x.astype(float)).kind == fit("auto", x.astype(np.uint16)).kind == "standard"
+        np.testing.assert_allclose(fitted(kind, x).apply(x), scaled, atol=1e-6)
+    assert fitted("auto", x).kind == "pixels"
+    assert fitted("auto", x.astype(float)).kind == fitted("auto", x.astype(np.uint16)).kind == "standard"
 
 
 def test_a_feature_that_is_constant_but_for_rounding_becomes_0() -> None:
     x = np.array([[0.1 + 0.2], [0.3], [0.3]])
-    assert not fit("standard", x).apply(x).round(5).any()
-    assert np.abs(fit("minmax", x).apply(x)).max() < 1e-6
+    assert not fitted("standard", x).apply(x).round(5).any()
+    assert np.abs(fitted("minmax", x).apply(x)).max() < 1e-6
 
 
 def test_the_commonest_class_is_that_of_the_training_rows() -> None:
@@ -290,4 +295,4 @@ def test_the_commonest_class_is_that_of_the_training_rows() -> None:
 
 def test_a_large_offset_does_not_cost_precision() -> None:
     x = 1.6e9 + np.arange(10.0)[:, None]
-    np.testing.assert_allclose(fit("minmax", x).apply(x)[:, 0], np.arange(10) / 9, atol=1e-6)
+    np.testing.assert_allclose(fitted("minmax", x).apply(x)[:, 0], np.arange(10) / 9, atol=1e-6)

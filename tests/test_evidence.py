@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import distill
-from conftest import small
-from distill import config, data, evidence, metrics, parallel, pipeline, student
+from conftest import held, small
+from distill import config, data, evidence, metrics, parallel, pipeline, student, teacher
 from distill.data import Rows
 from distill.nn.losses import cross_entropy
 from distill.nn.vector import Array
+from distill.objective import LABELS_ONLY
 from distill.train import fit
 
 # Of the two trials of the whole verdict; the campaign is TRIALS=20 python -m pytest tests/test_evidence.py
@@ -238,19 +240,20 @@ def test_label_noise_flips_exactly_its_share() -> None:
 
 
 def test_the_control_sees_the_same_labels_and_the_teacher_sees_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: dict[str, Rows] = {}
+    heard: dict[tuple[str, ...], Rows] = {}
 
-    def watched(name: str, plan: Any, terms: Any, rows: data.Data, *rest: Any) -> Any:
-        heard[name] = rows.train
-        return fit(name, plan, terms, rows, *rest)
+    def watched(objectives: Any, plan: Any, rows: data.Data, *rest: Any) -> Any:
+        heard[tuple(objectives)] = rows.train
+        return fit(objectives, plan, rows, *rest)
 
     monkeypatch.setattr(student, "fit", watched)
     monkeypatch.setattr("distill.teacher.fit", watched)
     small("student.labels=50", "student.label_noise=0.2")
-    assert heard["control"].y.tobytes() == heard["student"].y.tobytes()
-    assert heard["control"].x.tobytes() == heard["student"].x.tobytes()
-    assert (heard["teacher"].y >= 0).all()
-    assert (heard["student"].y >= 0).sum() == 50
+    assert heard.keys() == {("teacher",), ("control", "student")}, "each sees the rows of those it is trained beside"
+    taught, pair = heard.values()
+    assert (taught.y >= 0).all()
+    assert len(taught) == len(pair) == 160
+    assert (pair.y >= 0).sum() == 50
 
 
 def test_rows_without_a_label_have_no_part_in_the_labels_loss() -> None:
@@ -285,7 +288,7 @@ def test_a_test_ratio_takes_rows_from_validation_not_from_training() -> None:
     assert tested.test is not None
     assert (len(plain.train), len(tested.train)) == (1438, 1437)
     assert (len(tested.validation), len(tested.test)) == (180, 180)
-    parts = [{row.tobytes() for row in part.x} for part in (tested.train, tested.validation, tested.test)]
+    parts = [{row.tobytes() for row in held(part)} for part in (tested.train, tested.validation, tested.test)]
     assert len(parts[0] | parts[1] | parts[2]) == sum(map(len, parts))
 
 
@@ -316,10 +319,10 @@ def test_patience_stops_early_and_restores_the_best_weights() -> None:
 def useless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A teacher that was trained on shuffled labels, and is listened to all the same."""
 
-    def obtain(plan: Any, rows: data.Data, seed: int, on_epoch: Any) -> Any:
+    def obtain(plan: Any, rows: data.Data, seed: int, on_epoch: Any, threads: int = 1) -> Any:
         shuffled = np.random.default_rng(seed).permutation(rows.train.y)
-        wrong = data.replace(rows, train=Rows(rows.train.x, shuffled))
-        return fit("teacher", plan, evidence.LABELS_ONLY, wrong, {}, seed, "teacher", on_epoch)
+        wrong = replace(rows, train=Rows(rows.train.x, shuffled))
+        return fit({"teacher": LABELS_ONLY}, plan, wrong, {}, seed, "teacher", on_epoch, threads)["teacher"]
 
     monkeypatch.setattr(pipeline, "obtain", obtain)
 
@@ -338,12 +341,12 @@ def test_with_noisy_labels_distillation_is_said_to_help() -> None:
 
 
 def test_a_failing_seed_is_named_with_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = pipeline.obtain
+    original = teacher.obtain
 
-    def fails_later(plan: Any, rows: Any, seed: int, on_epoch: Any) -> Any:
+    def fails_later(plan: Any, rows: Any, seed: int, *rest: Any) -> Any:
         if seed == 2:
             raise distill.DivergedError("teacher: the loss is nan", "teacher")
-        return original(plan, rows, seed, on_epoch)
+        return original(plan, rows, seed, *rest)
 
     monkeypatch.setattr(pipeline, "obtain", fails_later)
     for workers in (1, 2):

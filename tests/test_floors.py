@@ -10,11 +10,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "distill"
 FLOORS = (
     ("errors", "environment", "config", "nn.vector"),
-    ("streams", "store", "parallel", "plots", "nn.blas", "nn.ops", "nn.losses", "nn.optim", "nn.mlp"),
+    ("streams", "team", "store", "parallel", "plots", "nn.blas", "nn.ops", "nn.losses", "nn.optim", "nn.mlp"),
     ("data", "objective", "metrics"),
-    ("model",),
+    ("model", "loop"),
     ("train", "evidence"),
-    ("results", "teacher", "student"),
+    ("results", "teacher", "student", "bench"),
     ("record", "report", "page"),
     ("pipeline",),
     ("cli",),
@@ -23,7 +23,17 @@ FLOORS = (
 ORDERED = (
     ("errors", "environment", "config.strict_yaml", "config.rules", "config.plan", "config.reader", "config"),
     ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.optim", "nn.mlp"),
-    ("data.table", "data.csvfile", "data.npz", "data.idx", "data.split", "data.scaling", "data"),
+    (
+        "data.split",
+        "data.scaling",
+        "data.ondisk",
+        "data.table",
+        "data.csvfile",
+        "data.npz",
+        "data.npy",
+        "data.idx",
+        "data",
+    ),
 )
 LIGHT = ("cli", "config", "errors", "environment")
 

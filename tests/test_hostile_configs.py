@@ -54,7 +54,7 @@ def ask(*argv: str) -> Answer:
     texts = []
     for stream in (out, err):
         stream.flush()
-        texts.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+        texts.append(stream.buffer.getvalue().decode())
     # Only "\n" ends a line here: a message that carries any other line break is not printable, and fails below.
     return Answer(code, texts[0], texts[1].removesuffix("\n").split("\n") if texts[1] else [])
 
@@ -159,6 +159,11 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "data.header": ("auto, or true or false", ["yes", "no", "1", "null", "Auto"]),
     "data.test": ("null, or a text", ["5", "[]", "''", "false"]),
     "data.scale": ("one of auto, none, standard, minmax", ["z-score", "null", "1", "None"]),
+    "data.in_memory_mb": ("a whole number from 0 to ", ["-1", "0.5", "null", "512MB", "true", "'512'"]),
+    "performance.threads": (
+        "auto, or a whole number from 1 to 1024",
+        ["0", "-1", "1025", "1.5", "2.0", "null", "true", "'2'", "AUTO", "all", "[2]", DIGITS],
+    ),
     "output.folder": ("null, or a text", ["5", "''", "[runs]", "true"]),
     "teachers.big.hidden": (HIDDEN, ["0", "[[8]]", "null"]),
     "teachers.big.epochs": (EPOCHS, ["-1", "1e2"]),

@@ -549,7 +549,7 @@ def assembled(header: object, arrays: Mapping[str, Array]) -> bytes:
 
 Change = Callable[[dict[str, Any], dict[str, Array]], object]
 HEADERS: dict[str, list[Any]] = {
-    "format": [2, 0, "1", None, [1], {}, 1.5],
+    "format": [1, 3, 0, "2", None, [2], {}, 2.5],
     "sizes": [
         *(
             [],
@@ -644,13 +644,13 @@ RAW_HEADERS = {
     "a number": b"1",
     "a text": b'"x"',
     "NaN": b"NaN",
-    "cut": b'{"format": 1',
-    "only the format": b'{"format": 1}',
+    "cut": b'{"format": 2',
+    "only the format": b'{"format": 2}',
     "twice": b"{}{}",
     "deep": b"[" * 100_000,
     "5000 digits": b'{"format": ' + DIGITS.encode() + b"}",
     "Latin-1": b'{"format": "\xe9"}',
-    "UTF-16": '{"format": 1}'.encode("utf-16"),
+    "UTF-16": '{"format": 2}'.encode("utf-16"),
     "a pickle": b"\x80\x04N.",
 }
 

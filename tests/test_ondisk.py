@@ -187,7 +187,7 @@ print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1])  # in k
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is there on Linux alone")
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Four times the rows: 40 and 160 MB of features, of which the window of blocks and the figures per row are held."""
+    """Four times the rows, 40 and 160 MB of features: the window of blocks and the figures per row are held of them."""
     peaks = []
     for rows in (20_000, 80_000):
         rng = np.random.default_rng(0)

@@ -101,7 +101,7 @@ def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.Monk
     make_run(tmp_path / "run", "old")
     original = Path.replace
     for after in range(3):
-        moved = []
+        moved: list[Path] = []
 
         def replace(self: Path, target: Path, moved: list[Path] = moved, after: int = after) -> Path:
             if target.parent == tmp_path / "run":
@@ -124,7 +124,16 @@ def test_a_complete_file_is_flushed_to_disk_before_it_takes_its_place(
 ) -> None:
     events: list[str] = []
     sync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda number: (events.append("flushed"), sync(number))[1])
-    monkeypatch.setattr(Path, "replace", lambda self, target: (events.append("renamed"), replace(self, target))[1])
+
+    def flushed(number: int) -> None:
+        events.append("flushed")
+        sync(number)
+
+    def renamed(self: Path, target: Path) -> Path:
+        events.append("renamed")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", renamed)
     store.write_text(tmp_path / "x.txt", "x")
     assert events == ["flushed", "renamed"]

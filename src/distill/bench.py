@@ -13,7 +13,7 @@ from distill import environment
 from distill.config import Config, Term, Training
 from distill.data import Data
 from distill.evidence import control_terms
-from distill.loop import SHARED_WORK, steps, work
+from distill.loop import shared, steps, work
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
@@ -50,7 +50,7 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
         flops = work(weights, rows)
         objective = Objective(objectives, np.maximum(data.train.y, 0), answers, len(data.classes))
         tried = {}
-        for threads in sorted({1, most} if flops >= SHARED_WORK else {1}):
+        for threads in sorted({1, most} if shared(weights, rows) else {1}):
             with np.errstate(all="ignore"), one_thread(), team_of(threads, paced=False) as team:
                 step = _step_seconds(weights, data, objective, training, team)
                 products = _median(_products(weights, rows, team))

@@ -205,6 +205,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple[Model, Table]":
+    environment.threads()  # a bad variable is found before anything is read
     environment.blas_alone()
     from distill import data
     from distill.model import load_model

@@ -36,7 +36,7 @@ def steps(
     """
     rows = len(x)
     total = math.ceil(rows / plan.batch_size) * plan.epochs
-    learner = _Learner(weights, plan, shared=work(weights, min(rows, plan.batch_size)) >= SHARED_WORK)
+    learner = _Learner(weights, plan, shared=shared(weights, min(rows, plan.batch_size)))
     team = team if learner.shared else ALONE
     cuts = _cut(rows, plan.batch_size, 4 * (x.shape[1] + objective.numbers_per_row))
     rounds = {shape: _Round(learner, x, objective, *shape, team) for shape in {(n, size) for _, n, size in cuts}}
@@ -56,10 +56,17 @@ def steps(
             yield current.fold.losses(), size
 
 
+def shared(weights: Vector, rows: int) -> bool:
+    """Whether a step is large enough to be shared; a stack's is cut as that of each of its networks alone."""
+    return work(weights.networks()[0], rows) >= SHARED_WORK
+
+
 def work(weights: Vector, rows: int) -> float:
-    """Floating-point operations of one step: two for each weight and row, forward, and twice backward."""
-    first = math.prod(next(iter(weights.views.values())).shape)
-    return rows * (6 * weights.flat.size - 2 * first)  # nobody asks for the derivative of the input
+    """Floating-point operations of one step's matrix products: a multiplication and an addition for each weight and
+    row, forward, for its gradient, and for the derivative of its input, which the first layer leaves out."""
+    first, *others = weights.views.values()
+    asked = sum(w[..., :-1].size for w in others)
+    return 2.0 * rows * (2 * (first.size + sum(w.size for w in others)) + asked)
 
 
 def _cut(rows: int, batch_size: int, row_bytes: int) -> list[tuple[int, int, int]]:

@@ -134,7 +134,9 @@ def _check(model: Model, header: dict[str, Any]) -> None:
         "scaling": not all(
             one.shape == model.sizes[:1] and one.dtype == np.float64 and np.isfinite(one).all() for one in scaling
         ),
-        "weights": model.weights.flat.dtype != np.float32 or not np.isfinite(model.weights.flat).all(),
+        "weights": model.weights.stack != ()
+        or model.weights.flat.dtype != np.float32
+        or not np.isfinite(model.weights.flat).all(),
     }
     if faults := [part for part, is_wrong in wrong.items() if is_wrong]:
         raise ValueError(f"its {' and '.join(faults)} cannot be right")

@@ -116,15 +116,14 @@ class Fold:
         into d, of the same shape."""
         z, d = (array[..., columns].swapaxes(0, 1) for array in (z, d))
         (m, nets, n), k, dtype = z.shape, len(self._t), z.dtype
-        shifted, sums = np.empty((len(self.q), *z.shape), dtype), np.ones((len(self.q), k * nets * n), dtype)
-        self._seen.append((columns, shifted, sums.reshape(-1, k, nets, n)))
+        width = k * nets * n
+        # Never one column: NumPy adds up a single one in another order, which would move a network's bits.
+        lines, sums = (np.ones((rows, max(2, width)), dtype) for rows in (m, len(self.q)))
+        shifted = np.empty((len(self.q), *z.shape), dtype)
+        self._seen.append((columns, shifted, sums[:, :width].reshape(-1, k, nets, n)))
         batches = list(zip(self.q[..., columns], self.c[..., columns], shifted, sums, self._seen[-1][2], strict=True))
-        largest, p, share = (
-            np.empty((1, nets, n), dtype),
-            np.empty((m, k, nets, n), dtype),
-            np.empty((k, nets, n), dtype),
-        )
-        lines, ones, colder = p.reshape(m, -1), np.ones(m, dtype), 1 / self._t
+        largest, share = np.empty((1, nets, n), dtype), np.empty((k, nets, n), dtype)
+        p, colder = lines[:, :width].reshape(m, k, nets, n), 1 / self._t
         warm, *warmer = p.swapaxes(0, 1)
 
         def gradient(i: int) -> None:
@@ -133,7 +132,7 @@ class Fold:
             np.subtract(z, largest, out=centred)
             np.multiply(centred[:, None], colder, out=p)
             np.exp(p, out=p)
-            np.dot(ones, lines, out=flat)
+            np.add.reduce(lines, axis=0, out=flat)
             np.divide(c, total, out=share)
             np.multiply(p, share, out=p)
             np.subtract(warm, q, out=d)

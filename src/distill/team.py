@@ -1,10 +1,11 @@
 """Threads that share the pieces of a step. Who does which piece changes no bit of any result."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import copy_context
+from contextlib import contextmanager, suppress
 from threading import Lock, Thread
 from typing import Any
+
+import numpy as np
 
 # A team that works together tries from time to time what its caller does alone, and the other way round: where another
 # program keeps a core busy, waiting for a helper costs more than it gives. One try in so many.
@@ -38,10 +39,11 @@ class Team:
         finally:
             for helper in self.helpers:
                 helper.done.acquire()
-        for helper in self.helpers:
-            if error := helper.error:
+            errors = [helper.error for helper in self.helpers if helper.error]
+            for helper in self.helpers:
                 helper.error = None
-                raise error
+        if errors:
+            raise errors[0]
 
     def work(self) -> None:
         """Take jobs until there are none."""
@@ -63,7 +65,8 @@ class Team:
         """End the helpers."""
         for helper in self.helpers:
             helper.ended = True
-            helper.start.release()
+            with suppress(RuntimeError):  # an interrupt came before it woke: then it wakes to end
+                helper.start.release()
         self.helpers, self.together = [], False
 
 
@@ -74,19 +77,20 @@ class _Helper:
         self.done.acquire()
         self.error: BaseException | None = None
         self.ended = False
-        # np.errstate is part of the context, which a new thread would not have.
-        Thread(target=copy_context().run, args=(self._serve, team), daemon=True).start()
+        self.rules = np.geterr()  # they belong to a thread or to its context, and a new one would warn
+        Thread(target=self._serve, args=(team,), daemon=True).start()
 
     def _serve(self, team: Team) -> None:
-        while True:
-            self.start.acquire()
-            if self.ended:
-                return
-            try:
-                team.work()
-            except BaseException as error:
-                self.error = error
-            self.done.release()
+        with np.errstate(**self.rules):
+            while True:
+                self.start.acquire()
+                if self.ended:
+                    return
+                try:
+                    team.work()
+                except BaseException as error:
+                    self.error = error
+                self.done.release()
 
 
 def _nothing(job: object) -> None:

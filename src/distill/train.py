@@ -62,9 +62,9 @@ def fit(
     flat = first.flat if len(objectives) == 1 else np.tile(first.flat, (len(objectives), 1))
     stack = Vector(first.shapes, flat=flat)
     courses = [_Course(name, plan, data, weights) for name, weights in zip(objectives, stack.networks(), strict=True)]
-    objective = Objective(list(objectives.values()), data.train.y, answers, len(data.classes))
     rows, active = len(data.train), list(enumerate(courses))
     with np.errstate(all="ignore"), one_thread(), team_of(threads) as team:  # NaN and infinity show in the losses
+        objective = Objective(list(objectives.values()), data.train.y, answers, len(data.classes))
         loop = steps(stack, data.train.x, objective, plan, stream(seed, f"{streams} batches"), team)
         for epoch in range(1, plan.epochs + 1):
             started, taken, total, before = perf_counter(), 0, np.zeros(len(courses)), 0

@@ -29,7 +29,7 @@ def sgd(parts: Parts, *, momentum: float = 0.9, weight_decay: float = 0.0) -> Up
 
     `weight_decay` is added to the gradient as weight_decay * w, as is usual for this optimiser.
     """
-    velocities = [np.zeros_like(g) for _, g in parts]
+    velocities = _zeros(parts)
     keep, decay, speed = _numbers(parts, momentum, weight_decay, 0)
 
     def update(i: int, step: int, rate: float) -> None:
@@ -54,7 +54,7 @@ def adam(
     With `weight_decay` it is AdamW, w -= rate * weight_decay * w, apart from the gradient (Loshchilov and Hutter 2019).
     """
     # The moments are kept divided by 1 - beta, and every factor that is one number moves to the last lines.
-    moments = [(np.zeros_like(g), np.zeros_like(g)) for _, g in parts]
+    moments = list(zip(_zeros(parts), _zeros(parts), strict=True))
     keep1, keep2, shrink, floor, speed = _numbers(parts, beta1, beta2, 1, epsilon, 0)
 
     def update(i: int, step: int, rate: float) -> None:
@@ -77,6 +77,12 @@ def adam(
         np.subtract(w, g, out=w)
 
     return update
+
+
+def _zeros(parts: Parts) -> list[Array]:
+    """A zero for every weight, in one array: the system backs a large one with large pages."""
+    ends = np.cumsum([len(g) for _, g in parts])
+    return np.split(np.zeros(ends[-1], parts[0][1].dtype), ends[:-1])
 
 
 def _numbers(parts: Parts, *values: float) -> list[Array]:

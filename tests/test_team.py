@@ -1,0 +1,272 @@
+"""Threads that share work: every job once, no error lost, none left behind, the same rules for numbers in each."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from distill import team as room
+from distill.team import ALONE, Team, team_of
+
+WAIT = 30.0  # how long a test waits at most for what takes no time
+
+
+@pytest.fixture(autouse=True)
+def _nobody_stays() -> Iterator[None]:
+    """Every test here ends with the threads that it began with."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(WAIT)
+        assert not thread.is_alive(), "a helper outlived its team"
+
+
+def all_at_once(threads: int, job: Callable[[], None]) -> Callable[[int], None]:
+    """A function that does the job in each of so many threads: none begins before every one has taken its own."""
+    meeting = threading.Barrier(threads, timeout=WAIT)
+
+    def function(_: int) -> None:
+        meeting.wait()
+        job()
+
+    return function
+
+
+@pytest.mark.parametrize("jobs", [0, 1, 2, 7, 1000])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_every_job_is_done_once(threads: int, jobs: int) -> None:
+    done: list[int] = []
+    with team_of(threads) as team:
+        for _ in range(20):
+            team.run(done.append, range(jobs))
+            team.run(done.append, [-1 - i for i in range(jobs)])
+    assert Counter(done) == dict.fromkeys(range(-jobs, jobs), 20)
+
+
+def test_when_run_returns_every_job_is_over() -> None:
+    over: list[int] = []
+
+    def slow(i: int) -> None:
+        time.sleep(0.01)
+        over.append(i)
+
+    with team_of(3) as team:
+        for jobs in (1, 3, 4):
+            over.clear()
+            team.run(slow, range(jobs))
+            assert sorted(over) == list(range(jobs))
+
+
+def test_jobs_are_done_at_the_same_time_by_all_threads_the_caller_among_them() -> None:
+    seen: set[int] = set()
+    with team_of(3) as team:
+        team.run(all_at_once(3, lambda: seen.add(threading.get_ident())), range(3))
+    assert len(seen) == 3
+    assert threading.get_ident() in seen
+
+
+@pytest.mark.parametrize("alone", [Team(1), ALONE], ids=["a team of one", "ALONE"])
+def test_one_thread_works_in_order_and_starts_no_other(alone: Team) -> None:
+    before, done = threading.active_count(), []
+
+    def note(i: int) -> None:
+        done.append((i, threading.get_ident(), threading.active_count()))
+
+    alone.run(note, iter([3, 1, 2]))
+    assert done == [(i, threading.get_ident(), before) for i in (3, 1, 2)]
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+class JobError(Exception):
+    """What no job of ours raises."""
+
+
+def test_an_error_in_a_helpers_job_is_raised_by_run() -> None:
+    caller = threading.get_ident()
+
+    def fails() -> None:
+        if threading.get_ident() != caller:
+            raise JobError("a helper's")
+
+    with team_of(2) as team:
+        for _ in range(3):
+            with pytest.raises(JobError, match="a helper's"):
+                team.run(all_at_once(2, fails), range(2))
+
+
+def test_an_error_in_the_callers_job_is_raised_when_the_helpers_are_done() -> None:
+    caller, done = threading.get_ident(), []
+
+    def fails() -> None:
+        if threading.get_ident() == caller:
+            raise JobError("the caller's")
+        time.sleep(0.05)
+        done.append(1)
+
+    with team_of(3) as team:
+        with pytest.raises(JobError, match="the caller's"):
+            team.run(all_at_once(3, fails), range(3))
+        assert done == [1, 1]
+
+
+def test_of_several_errors_one_is_raised_and_none_is_kept_for_later() -> None:
+    def fails() -> None:
+        raise JobError
+
+    done: list[int] = []
+    with team_of(3) as team:
+        with pytest.raises(JobError):
+            team.run(all_at_once(3, fails), range(3))
+        team.run(done.append, range(10))  # which has no part in it
+    assert sorted(done) == list(range(10))
+
+
+def test_a_team_of_one_raises_at_once() -> None:
+    done: list[int] = []
+
+    def fails(i: int) -> None:
+        if i == 2:
+            raise JobError
+        done.append(i)
+
+    with pytest.raises(JobError):
+        Team(1).run(fails, range(5))
+    assert done == [0, 1]
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_helpers_end_with_the_team(threads: int) -> None:
+    before = set(threading.enumerate())
+    with team_of(threads) as team:
+        team.run(lambda _: None, range(10))
+        helpers = set(threading.enumerate()) - before
+        assert len(helpers) == threads - 1
+        assert all(helper.daemon for helper in helpers), "an interpreter that ends would wait for them"
+    for helper in helpers:
+        helper.join(WAIT)
+        assert not helper.is_alive()
+
+
+def test_helpers_end_with_the_team_after_an_error_too() -> None:
+    before, helpers = set(threading.enumerate()), set()
+
+    def breaks() -> None:
+        with team_of(3):
+            helpers.update(set(threading.enumerate()) - before)
+            raise JobError
+
+    with pytest.raises(JobError):
+        breaks()
+    assert len(helpers) == 2
+    for helper in helpers:
+        helper.join(WAIT)
+        assert not helper.is_alive()
+
+
+def test_a_dismissed_team_works_on_with_its_caller_alone() -> None:
+    done: list[int] = []
+    with team_of(3) as team:
+        pass
+    team.dismiss()  # twice is once
+    team.run(done.append, range(5))
+    assert done == list(range(5))
+
+
+def test_a_team_can_be_dismissed_before_its_helpers_have_woken() -> None:
+    """Ctrl-C may come when they were called and are still asleep; it must not turn into another error."""
+    for _ in range(200):
+        team = Team(3)
+        for helper in team.helpers:
+            helper.start.release()  # as `run` does
+        team.dismiss()
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["ignore", "raise"])
+def test_every_thread_treats_numbers_as_the_one_that_made_the_team(rule: Any) -> None:
+    """What NumPy does about an overflow belongs to a thread, or to its context; a new one would warn."""
+    seen: list[set[Any]] = []
+    with np.errstate(all=rule), team_of(3) as team:
+        team.run(all_at_once(3, lambda: seen.append(set(np.geterr().values()))), range(3))
+    assert seen == [{rule}] * 3
+
+
+def test_no_thread_prints_a_warning_where_they_are_switched_off() -> None:
+    large = np.full(4, 3e38, np.float32)
+
+    def overflow() -> None:
+        assert np.isinf(large * large).all()
+        assert np.isnan(large * np.inf - large * np.inf).all()
+
+    with np.errstate(all="ignore"), team_of(3) as team:  # warnings are errors here, and `run` would raise them
+        team.run(all_at_once(3, overflow), range(3))
+
+
+# --- rest -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_team_rests_while_its_caller_is_quicker_alone_and_tries_again_from_time_to_time() -> None:
+    with team_of(2) as team:
+        together = []
+        for _ in range(3 * room.TRY_EVERY):
+            together.append(team.together)
+            team.hear(2.0 if team.together else 1.0)
+    assert together[:2] == [True, False]
+    assert sum(together) == 1 + 2, "one try after every so many"
+    assert not any(together[room.TRY_EVERY + 1 : 2 * room.TRY_EVERY])
+
+
+def test_a_team_stays_together_while_that_is_quicker_and_tries_the_caller_alone() -> None:
+    with team_of(2) as team:
+        together = []
+        for _ in range(3 * room.TRY_EVERY):
+            together.append(team.together)
+            team.hear(1.0 if team.together else 2.0)
+    assert together[:3] == [True, False, True]
+    assert sum(not one for one in together) == 1 + 2
+
+
+def test_a_team_comes_back_when_the_other_program_is_gone() -> None:
+    with team_of(2) as team:
+        for i in range(3 * room.TRY_EVERY - 1):
+            team.hear((5.0 if i < 10 else 0.5) if team.together else 1.0)
+        assert team.together
+
+
+def test_one_delay_is_no_verdict() -> None:
+    """A single slow round among quick ones, such as a process that the system lets wait, weighs as twice the usual."""
+    with team_of(2) as team:
+        for _ in range(5):
+            team.hear(1.0 if team.together else 3.0)
+        assert team.together
+        team.hear(1000.0)
+        assert team.together
+
+
+def test_while_a_team_rests_the_caller_does_everything_in_order() -> None:
+    done: list[tuple[int, int]] = []
+    with team_of(3) as team:
+        team.hear(2.0)
+        team.hear(1.0)
+        assert not team.together
+        team.run(lambda i: done.append((i, threading.get_ident())), range(50))
+    assert done == [(i, threading.get_ident()) for i in range(50)]
+
+
+@pytest.mark.parametrize(("threads", "paced"), [(1, True), (1, False), (2, False)])
+def test_a_team_of_one_or_without_pace_heeds_no_time(threads: int, paced: bool) -> None:
+    with team_of(threads, paced) as team:
+        for _ in range(2 * room.TRY_EVERY):
+            assert team.together == (threads > 1)
+            team.hear(100.0)
