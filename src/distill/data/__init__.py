@@ -99,10 +99,10 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
         used = np.flatnonzero(~stratified(groups, len(y) - max_samples, stream(seed, "subsample"), leave=1))
     labelled = used[y[used] >= 0]
     tested = _take(labelled, y, round(len(labelled) * plan.test_ratio), len(classes), stream(seed, "test"))
-    left = np.setdiff1d(labelled, tested)
+    left = _without(labelled, tested)
     held_out = max(1, round(len(labelled) * (1 - train_ratio - plan.test_ratio)))
     validation = _take(left, y, held_out, len(classes), stream(seed, "split"))
-    training = np.setdiff1d(used, np.concatenate([validation, tested]))
+    training = _without(used, np.concatenate([validation, tested]))
     scaling = fit(plan.scale, rows.x, training)
     _check_scaling(scaling, rows)
     ready = _ready(scaling, rows, tested, y) if len(tested) else None
@@ -254,6 +254,14 @@ def _take(rows: Array, y: Array, count: int, classes: int, rng: np.random.Genera
         return rows[:0]
     _, groups = np.unique(y[rows], return_inverse=True)
     return rows[stratified(groups, min(count, len(rows) - classes), rng, leave=1)]
+
+
+def _without(rows: Array, taken: Array) -> Array:
+    """The rows that are not taken, both as ascending indices; np.setdiff1d would load numpy.ma for this."""
+    left = np.zeros(rows.max(initial=-1) + 1, bool)
+    left[rows] = True
+    left[taken] = False
+    return np.flatnonzero(left)
 
 
 def _check_scaling(scaling: Scaling, rows: Table) -> None:
