@@ -23,7 +23,7 @@ SHARED_WORK = 5e7
 SHARD_ROWS = 64
 SHARED_NUMBERS = 160_000
 # Rows gathered at a time: so many bytes of them, and at least so many batches.
-GATHERED_BYTES, GATHERED_BATCHES = 1 << 20, 4
+GATHERED_BYTES, GATHERED_BATCHES = 1 << 18, 4
 
 
 def steps(
