@@ -216,49 +216,56 @@ def test_no_thread_prints_a_warning_where_they_are_switched_off() -> None:
 # --- rest -------------------------------------------------------------------------------------------------------------
 
 
+def heard(team: room.Team, rounds: int, together: float, alone: float) -> list[bool]:
+    """Which of so many rounds were shared, where a shared one takes so long and one of the caller alone so long."""
+    ways = []
+    for _ in range(rounds):
+        ways.append(team.together)
+        team.hear(together if team.together else alone)
+    return ways
+
+
 def test_a_team_rests_while_its_caller_is_quicker_alone_and_tries_again_from_time_to_time() -> None:
+    first, again = room.TRIES[True], room.TRY_AFTER
     with team_of(2) as team:
-        together = []
-        for _ in range(3 * room.TRY_EVERY):
-            together.append(team.together)
-            team.hear(2.0 if team.together else 1.0)
-    assert together[:2] == [True, False]
-    assert sum(together) == 1 + 2, "one try after every so many"
-    assert not any(together[room.TRY_EVERY + 1 : 2 * room.TRY_EVERY])
+        ways = heard(team, first + 1 + 3 * (again + first), 2.0, 1.0)
+    assert ways[: first + 2] == [True] * first + [False, False]
+    assert sum(ways) == first + 3 * first, "a few shared rounds after every so many"
 
 
 def test_a_team_stays_together_while_that_is_quicker_and_tries_the_caller_alone() -> None:
     with team_of(2) as team:
-        together = []
-        for _ in range(3 * room.TRY_EVERY):
-            together.append(team.together)
-            team.hear(1.0 if team.together else 2.0)
-    assert together[:3] == [True, False, True]
-    assert sum(not one for one in together) == 1 + 2
+        ways = heard(team, 3 * room.TRY_AFTER, 1.0, 2.0)
+    assert ways[: room.TRIES[True] + 2] == [True] * room.TRIES[True] + [False, True]
+    assert 2 <= sum(not one for one in ways) <= 3
 
 
 def test_a_team_comes_back_when_the_other_program_is_gone() -> None:
     with team_of(2) as team:
-        for i in range(3 * room.TRY_EVERY - 1):
-            team.hear((5.0 if i < 10 else 0.5) if team.together else 1.0)
+        assert not all(heard(team, 20, 5.0, 1.0)[-10:])
+        heard(team, room.TRY_AFTER + 5, 0.5, 1.0)
         assert team.together
 
 
-def test_one_delay_is_no_verdict() -> None:
-    """A single slow round among quick ones, such as a process that the system lets wait, weighs as twice the usual."""
+def test_a_team_rests_soon_after_another_program_has_come() -> None:
     with team_of(2) as team:
-        for _ in range(5):
-            team.hear(1.0 if team.together else 3.0)
+        heard(team, 30, 1.0, 1.8)
         assert team.together
-        team.hear(1000.0)
-        assert team.together
+        assert not any(heard(team, 20, 5.0, 1.8)[-10:])
+
+
+def test_delays_are_no_verdict() -> None:
+    """Two slow rounds among quick ones, such as those of a process that the system lets wait."""
+    with team_of(2) as team:
+        heard(team, 20, 1.0, 3.0)
+        heard(team, 2, 1000.0, 3.0)
+        assert all(heard(team, 20, 1.0, 3.0))
 
 
 def test_while_a_team_rests_the_caller_does_everything_in_order() -> None:
     done: list[tuple[int, int]] = []
     with team_of(3) as team:
-        team.hear(2.0)
-        team.hear(1.0)
+        heard(team, 10, 2.0, 1.0)
         assert not team.together
         team.run(lambda i: done.append((i, threading.get_ident())), range(50))
     assert done == [(i, threading.get_ident()) for i in range(50)]
@@ -267,6 +274,6 @@ def test_while_a_team_rests_the_caller_does_everything_in_order() -> None:
 @pytest.mark.parametrize(("threads", "paced"), [(1, True), (1, False), (2, False)])
 def test_a_team_of_one_or_without_pace_heeds_no_time(threads: int, paced: bool) -> None:
     with team_of(threads, paced) as team:
-        for _ in range(2 * room.TRY_EVERY):
+        for _ in range(2 * room.TRY_AFTER):
             assert team.together == (threads > 1)
             team.hear(100.0)

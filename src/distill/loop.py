@@ -113,7 +113,9 @@ class _Learner:
         parts: list[tuple[Array, Array]] = []
         self.parts = []  # of each block, among all parts
         for block in self.blocks:
-            own = [(flat[0][piece], flat[1][piece]) for piece in pieces(block.start, block.stop)]
+            # Threads wait for each other at every call, so theirs are few; a single one gains more from its cache.
+            cut = [slice(block.start, block.stop)] if shared else pieces(block.start, block.stop)
+            own = [(flat[0][piece], flat[1][piece]) for piece in cut]
             self.parts.append(range(len(parts), len(parts) + len(own)))
             parts += own
         self.update = OPTIMIZERS[plan.optimizer](parts, **options)

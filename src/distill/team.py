@@ -1,15 +1,17 @@
 """Threads that share the pieces of a step. Who does which piece changes no bit of any result."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from statistics import median
 from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
 
-# A team that works together tries from time to time what its caller does alone, and the other way round: where another
-# program keeps a core busy, waiting for a helper costs more than it gives. One try in so many.
-TRY_EVERY = 50
+# Where another program keeps a core busy, waiting for a helper costs more than it gives. So a team that works together
+# tries now and then what its caller does alone, and one that does not tries to work together, often enough to judge.
+TRY_AFTER, TRIES, REMEMBERED = 100, {False: 1, True: 3}, 5
 
 
 class Team:
@@ -22,8 +24,8 @@ class Team:
         self.together = bool(self.helpers)
         self.function: Callable[[Any], None] = _nothing
         self.jobs: Iterator[Any] = iter(())
-        self._heard = 0
-        self._took: dict[bool, float] = {}
+        self._took: dict[bool, deque[float]] = {way: deque(maxlen=REMEMBERED) for way in (False, True)}
+        self._trying, self._left = False, TRIES[True]
 
     def run(self, function: Callable[[Any], None], jobs: Iterable[Any]) -> None:
         """Call `function` on every job; jobs must not depend on each other. Raises what a job raised."""
@@ -54,12 +56,19 @@ class Team:
         """Learn what some work took, always for the same amount, and choose whether the next ones are shared."""
         if not self.helpers or not self.paced:
             return
-        self._heard += 1
-        self._took[self.together] = min(seconds, 2 * self._took.get(self.together, seconds))  # one delay is no verdict
-        if len(self._took) < 2 or self._heard % TRY_EVERY == 0:
-            self.together = not self.together
+        now, other = self._took[self.together], self._took[not self.together]
+        now.append(seconds)
+        self._left -= 1
+        slower = bool(other) and len(now) == REMEMBERED and median(now) > 1.2 * median(other)
+        if self._left > 0 and (self._trying or not slower):
+            return
+        if self._trying:
+            self.together = median(self._took[True]) <= median(self._took[False])
+            self._trying, self._left = False, TRY_AFTER
         else:
-            self.together = self._took[True] <= self._took[False]
+            self.together = not self.together
+            self._took[self.together].clear()
+            self._trying, self._left = True, TRIES[self.together]
 
     def dismiss(self) -> None:
         """End the helpers."""
