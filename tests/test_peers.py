@@ -1,4 +1,4 @@
-"""The comparison with other frameworks, as far as it goes without them: its questions, distill's answers, its tables."""
+"""The comparison with other frameworks, as far as it goes without them: questions, answers of distill, operations."""
 
 import math
 import subprocess
