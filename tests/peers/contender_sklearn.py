@@ -41,7 +41,11 @@ class Fit:
     def _step_by_step(self) -> rows.Array:
         model = self._classifier()
         losses = []
-        for batch in rows.batches(self.case)[: self.case.compared]:
+        for step, batch in enumerate(rows.batches(self.case)[: self.case.compared], start=1):
+            # Here Adam's epsilon is not scaled as its moments are, which is felt in the first steps.
+            model.epsilon = 1e-8 * (1 - 0.999**step) ** 0.5
+            if hasattr(model, "_optimizer"):
+                model._optimizer.epsilon = model.epsilon
             model.partial_fit(self.x[batch], self.labels[batch])
             losses.append(model.loss_)
         return np.array(losses)
