@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = add(name, what)
         command.add_argument("--model", type=Path, required=True, metavar="FILE", help="a teacher.npz or student.npz")
-        command.add_argument("--data", required=True, metavar="PATH", help="a CSV or NPZ file, or IDX images")
+        command.add_argument("--data", required=True, metavar="PATH", help="a CSV, NPZ or NPY file, or IDX images")
         if name == "predict":
             command.add_argument("--output", type=Path, metavar="FILE", help="a CSV file (stdout when not given)")
         else:

@@ -19,6 +19,8 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "V
 
 
 def _limit() -> int | None:
+    if all(os.environ.get(name) == "1" for name in BLAS_THREADS):
+        return None  # what `blas_alone` sets: a program that we started is as free as we are
     chosen = next((os.environ[name] for name in BLAS_THREADS if os.environ.get(name)), "")
     return int(chosen) if re.fullmatch("[1-9][0-9]{0,5}", chosen) else None
 

@@ -22,8 +22,8 @@ SHARED_WORK = 5e7
 # for every number of threads, so that the bits are.
 SHARD_ROWS = 64
 SHARED_NUMBERS = 160_000
-# Rows gathered at a time: so many bytes of them, and at least so many batches.
-GATHERED_BYTES, GATHERED_BATCHES = 1 << 18, 4
+# Rows gathered at a time: so many bytes of them, or so many batches where those take more, but not more than MOST.
+GATHERED_BYTES, GATHERED_BATCHES, GATHERED_MOST = 1 << 18, 4, 1 << 23
 
 
 def steps(
@@ -72,7 +72,8 @@ def work(weights: Vector, rows: int) -> float:
 def _cut(rows: int, batch_size: int, row_bytes: int) -> list[tuple[int, int, int]]:
     """An epoch's rows, as (start, batches, rows per batch) of what is gathered at a time."""
     size = min(batch_size, rows)
-    most = max(GATHERED_BATCHES, GATHERED_BYTES // (size * row_bytes))
+    batch_bytes = size * row_bytes
+    most = max(1, min(GATHERED_BATCHES, GATHERED_MOST // batch_bytes), GATHERED_BYTES // batch_bytes)
     full = rows // size
     cuts = [(start * size, min(most, full - start), size) for start in range(0, full, most)]
     return cuts + ([(full * size, 1, rows % size)] if rows % size else [])

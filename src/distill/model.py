@@ -92,7 +92,9 @@ def load_model(path: str | Path) -> Model:
     path = Path(path)
     header = read_header(path)
     if header.get("format") != FORMAT:
-        raise DataError(f"{path}: model format {header.get('format')!r}; this version reads format {FORMAT}")
+        raise DataError(
+            f"{path}: model format {header.get('format')!r}; this version reads format {FORMAT}; train it again"
+        )
     arrays = read_npz(path)
     try:
         sizes, classes, names = tuple(header["sizes"]), tuple(header["classes"]), header["names"]

@@ -39,10 +39,10 @@ def run(
     """
     started = perf_counter()
     plan = configuration.load(configuration.as_dict(config) if isinstance(config, Config) else config, overrides)
-    seed = plan.distillation.random_seed
+    seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
     with Record(plan, on_epoch) as record:
-        first = experiment(plan, seed, record, data, threads=environment.threads(plan.performance.threads))
+        first = experiment(plan, seed, record, data, threads=threads)
         seeds = [first.figures(), *repeat(plan, first)]
         results = collect(plan, first, seeds, perf_counter() - started)
         record.finish(results)
@@ -79,12 +79,14 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
     def once(seed: int) -> dict[str, Any]:
         try:
             data = shared.data if shared else load_data(plan, seed)
-            return experiment(plan, seed, quiet, data, shared).figures()
+            return experiment(plan, seed, quiet, data, shared, threads).figures()
         except DistillError as error:
             error.args = (f"seed {seed}: {error}",)
             raise
 
     seeds = [first.seed + i for i in range(1, plan.evidence.seeds)]
+    one_by_one = len(seeds) == 1 or plan.evidence.workers == 1
+    threads = environment.threads(plan.performance.threads) if one_by_one else 1  # else the processes take the cores
     for figures in each(once, seeds, plan.evidence.workers):
         log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", figures)
         yield figures
@@ -92,7 +94,8 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
 
 def files(plan: Config) -> list[Path]:
     """The files that a run of the plan reads and writes, so that no other output replaces one of them."""
-    read = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
+    named = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
+    read = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     return read + [Path(plan.output.folder or ".") / name for name in RUN_FILES if plan.output.folder]
 
 

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 class Record:
     """The run's folder while the run is at work; without `output.folder` nothing is written.
 
-    Whatever ends the run early, the models that were finished stay in FOLDER.partial, a diverged one as it was after
-    its last good epoch, and the last complete run stays in FOLDER.
+    Whatever ends the run early, the models that were finished (student and control together) stay in FOLDER.partial, a
+    diverged one as it was after its last good epoch, and the last complete run stays in FOLDER.
     """
 
     def __init__(self, plan: Config, on_epoch: OnEpoch) -> None:

@@ -1,7 +1,7 @@
 """Threads that share the pieces of a step. Who does which piece changes no bit of any result."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from statistics import median
 from threading import Lock, Thread
@@ -18,8 +18,12 @@ class Team:
     """The calling thread and its helpers, each of which takes the next job as soon as it has done one."""
 
     def __init__(self, threads: int, paced: bool = True) -> None:
-        """A team of `threads`, the caller among them; `paced`, it lets them rest while that is quicker."""
-        self.helpers = [_Helper(self) for _ in range(threads - 1)]
+        """A team of `threads`, the caller among them, or of as many as the system allows; `paced`, it lets them rest
+        while that is quicker."""
+        self.helpers: list[_Helper] = []
+        with suppress(RuntimeError):  # no more threads
+            while len(self.helpers) < threads - 1:
+                self.helpers.append(_Helper(self))
         self.paced = paced
         self.together = bool(self.helpers)
         self.function: Callable[[Any], None] = _nothing
@@ -27,29 +31,30 @@ class Team:
         self._took: dict[bool, deque[float]] = {way: deque(maxlen=REMEMBERED) for way in (False, True)}
         self._trying, self._left = False, TRIES[True]
 
-    def run(self, function: Callable[[Any], None], jobs: Iterable[Any]) -> None:
+    def run(self, function: Callable[[Any], None], jobs: Sequence[Any]) -> None:
         """Call `function` on every job; jobs must not depend on each other. Raises what a job raised."""
         if not self.together:
             for job in jobs:
                 function(job)
             return
         self.function, self.jobs = function, iter(jobs)
-        for helper in self.helpers:
+        helpers = self.helpers[: max(0, len(jobs) - 1)]
+        for helper in helpers:
             helper.start.release()
         try:
             self.work()
         finally:
-            for helper in self.helpers:
+            for helper in helpers:
                 helper.done.acquire()
-            errors = [helper.error for helper in self.helpers if helper.error]
-            for helper in self.helpers:
+            errors = [helper.error for helper in helpers if helper.error]
+            for helper in helpers:
                 helper.error = None
         if errors:
             raise errors[0]
 
     def work(self) -> None:
         """Take jobs until there are none."""
-        for job in self.jobs:  # a list's iterator hands out each item once, whatever the number of threads
+        for job in self.jobs:  # under the GIL an iterator hands out each item once
             self.function(job)
 
     def hear(self, seconds: float) -> None:

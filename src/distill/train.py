@@ -12,7 +12,7 @@ from distill import metrics
 from distill.config import Term, Training
 from distill.data import Data, Rows
 from distill.errors import DivergedError
-from distill.loop import steps
+from distill.loop import shared, steps
 from distill.model import Model, from_training
 from distill.nn import mlp
 from distill.nn.blas import one_thread
@@ -63,19 +63,25 @@ def fit(
     stack = Vector(first.shapes, flat=flat)
     courses = [_Course(name, plan, data, weights) for name, weights in zip(objectives, stack.networks(), strict=True)]
     rows, active = len(data.train), list(enumerate(courses))
-    with np.errstate(all="ignore"), one_thread(), team_of(threads) as team:  # NaN and infinity show in the losses
+    per_epoch = math.ceil(rows / plan.batch_size)
+    helpful = threads if shared(stack, min(rows, plan.batch_size)) else 1
+    with np.errstate(all="ignore"), one_thread(), team_of(helpful) as team:  # NaN and infinity show in the losses
         objective = Objective(list(objectives.values()), data.train.y, answers, len(data.classes))
         loop = steps(stack, data.train.x, objective, plan, stream(seed, f"{streams} batches"), team)
         for epoch in range(1, plan.epochs + 1):
             started, taken, total, before = perf_counter(), 0, np.zeros(len(courses)), 0
             while taken < rows:
                 losses, size = next(loop)
-                for r, course in active:
-                    course.check(losses[:, r], epoch, before)
+                finite = np.isfinite(losses)
+                bad = [(int(np.argmin(finite[:, r])), r) for r, _ in active if not finite[:, r].all()]
+                if bad:
+                    step, r = min(bad)
+                    where = f"epoch {epoch}, step {before + step + 1} of {per_epoch}"
+                    courses[r].diverged(f"the loss is {losses[step, r]} at {where}")
                 total += losses.sum(axis=0) * size
                 taken += len(losses) * size
                 before += len(losses)
-            seconds = (perf_counter() - started) / len(courses)
+            seconds = (perf_counter() - started) / len(active)
             for r, course in active:
                 course.close(epoch, float(total[r]) / rows, seconds, on_epoch)
             active = [(r, course) for r, course in active if not course.over]
@@ -95,18 +101,11 @@ class _Course:
         self.best: Model | None = None
         self.best_epoch, self.seconds, self.over = 0, 0.0, False
 
-    def check(self, losses: Array, epoch: int, before: int) -> None:
-        """Raise DivergedError unless the losses of these steps, which follow `before` others, are finite."""
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            step = before + int(bad[0]) + 1
-            self._diverged(f"the loss is {losses[bad[0]]} at epoch {epoch}, step {step} of {self.per_epoch}")
-
     def close(self, epoch: int, loss: float, seconds: float, on_epoch: OnEpoch) -> None:
         """Judge and keep what an epoch made of the network."""
         judged = judge(self.weights, self.data.validation)
         if not math.isfinite(judged["ce"]):
-            self._diverged(f"the validation loss is {judged['ce']} after epoch {epoch}")
+            self.diverged(f"the validation loss is {judged['ce']} after epoch {epoch}")
         self.good = self._model()
         self.seconds += seconds
         self.history.append({"epoch": epoch, "loss": loss} | {f"val_{key}": judged[key] for key in judged})
@@ -125,7 +124,8 @@ class _Course:
     def _model(self) -> Model:
         return from_training(self.weights, (self.data.features, *self.plan.hidden, len(self.data.classes)), self.data)
 
-    def _diverged(self, what: str) -> NoReturn:
+    def diverged(self, what: str) -> NoReturn:
+        """Raise DivergedError with advice and the last good model."""
         advice = f"lower its learning_rate (now {self.plan.learning_rate:g}), or set clip (now {self.plan.clip})"
         raise DivergedError(f"{self.name}: {what}; {advice}", self.name, self.good)
 

@@ -6,6 +6,7 @@ Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `npy`, `idx
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -220,7 +221,7 @@ def _missing(table: Table, used: Array) -> int:
 def _kind(path: Path) -> Any:
     """The room that reads this path: a folder with X.npy or a *.npy file is NPY, any other folder or *idx?-ubyte* IDX,
     *.npz NPZ, everything else CSV."""
-    if path.suffix.lower() == ".npy" or (path / "X.npy").is_file():
+    if path.suffix.lower() == ".npy" or os.path.isfile(path / "X.npy"):  # noqa: PTH113  unlike Path.is_file, of a closed folder too
         return npy
     if path.is_dir() or re.search(r"idx\d-ubyte", path.name):
         return idx
@@ -230,7 +231,9 @@ def _kind(path: Path) -> Any:
 def _number_classes(name: str, rows: Table, max_samples: int | None) -> tuple[tuple[Any, ...], Array]:
     """The classes, and every row's class number, -1 where it has no label."""
     if rows.y is None:
-        raise DataError(f"{name}: has no labels to learn from; add them (y in NPZ, a label file beside IDX images)")
+        raise DataError(
+            f"{name}: has no labels to learn from; add them (y in NPZ, y.npy beside X.npy, labels beside IDX images)"
+        )
     labelled = np.ones(len(rows.y), bool) if rows.labelled is None else rows.labelled
     labels, inverse = np.unique(rows.y[labelled], return_inverse=True)
     classes, count = tuple(labels.tolist()), int(labelled.sum())

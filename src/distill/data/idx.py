@@ -41,10 +41,10 @@ def read_idx(path: Path) -> Array:
 def _images(path: Path) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
     """A file of images, left on disk unless it is compressed; and the shape of a row that is a picture."""
     with _readable(path), path.open("rb") as file:
-        start = file.read(LONGEST_HEADER)
+        start, size = file.read(LONGEST_HEADER), path.stat().st_size
     if start[:2] == b"\x1f\x8b":
         return read_idx(path), None
-    dtype, shape, header = _header(path, start, path.stat().st_size)
+    dtype, shape, header = _header(path, start, size)
     if len(shape) < 2 or not math.prod(shape):
         return read_idx(path), None
     return DiskArray(path, dtype, shape, header), shape[1:] if len(shape) == 3 else None

@@ -4,6 +4,7 @@ The rows stay on disk until they are asked for. A single .npy file is rows witho
 """
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,19 +30,24 @@ def _table(x: Path, y: Path | None) -> Table:
         path = y if column is None and y else x
         return f"{path}" if row is None else f"{path}: [{row}]" if column is None else f"{path}: [{row}, {column}]"
 
-    header = _map(x)
+    header = _load(x, "r")
     if header.ndim < 2 or header.dtype.kind not in "fiub":
         return from_arrays(np.empty(header.shape, header.dtype) if header.size == 0 else header, None, place)
     if not header.flags.c_contiguous:
         raise DataError(f"{x}: written column by column; write it with numpy.save(..., numpy.ascontiguousarray(X))")
     picture = header.shape[1:] if header.ndim == 3 else None
     array = DiskArray(x, header.dtype, header.shape, header.offset) if header.size else header
-    return from_arrays(array, None if y is None else np.array(_map(y)), place, picture)
+    return from_arrays(array, None if y is None else _load(y, None), place, picture)
 
 
-def _map(path: Path) -> "np.memmap[tuple[int, ...], np.dtype[np.generic]]":
+def _load(path: Path, mode: Literal["r"] | None) -> Any:
+    """The array of a file, or with mode "r" one that only knows its header until it is read."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise ValueError("it is an .npz archive")
+        return array
     except Exception as error:  # a torn or hostile file leads NumPy to errors of every kind
         reason = str(error) or type(error).__name__
         if "pickle" in reason or "object" in reason.lower():
