@@ -19,7 +19,7 @@ import pytest
 
 import distill
 from conftest import blobs
-from distill import cli, data, teacher
+from distill import cli, data, environment, teacher
 from distill.data import csvfile
 
 SMALL_YAML = "distillation: {max_samples: 200, teacher_hidden: 16, teacher_epochs: 3, student_epochs: 2}\n"
@@ -621,3 +621,11 @@ def test_public_names_are_there_and_others_are_refused_by_name() -> None:
     assert set(distill.__all__) <= set(dir(distill))
     with pytest.raises(AttributeError, match=r"has no attribute 'runn'; it has .*run"):
         distill.runn  # noqa: B018
+
+
+def test_a_program_that_we_start_is_not_limited_by_what_we_set_for_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in environment.BLAS_THREADS:
+        monkeypatch.setenv(name, "1")
+    assert environment._limit() is None
+    monkeypatch.delenv("MKL_NUM_THREADS")
+    assert environment._limit() == 1

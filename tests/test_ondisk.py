@@ -156,6 +156,13 @@ def test_hostile_npy_files_are_named(tmp_path: Path) -> None:
         np.save(source / "X.npy", bad, allow_pickle=True)
         with pytest.raises(distill.DataError, match=said):
             npy.read(source)
+    for name, said in (("X.npy", "X"), ("y.npy", "y")):
+        np.save(source / "X.npy", x)
+        with (source / name).open("wb") as file:
+            np.savez(file, X=x)
+        with pytest.raises(distill.DataError, match=rf"{said}\.npy: cannot be read as \.npy: it is an \.npz archive"):
+            npy.read(source)
+    np.save(source / "y.npy", y)
     (source / "X.npy").write_bytes(b"\x93NUMPY torn")
     with pytest.raises(distill.DataError, match=r"X\.npy: cannot be read as \.npy"):
         npy.read(source)

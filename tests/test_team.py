@@ -277,3 +277,44 @@ def test_a_team_of_one_or_without_pace_heeds_no_time(threads: int, paced: bool) 
         for _ in range(2 * room.TRY_AFTER):
             assert team.together == (threads > 1)
             team.hear(100.0)
+
+
+def test_a_team_is_as_large_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = iter(range(2))
+
+    class Refused(room.Thread):
+        def start(self) -> None:
+            if next(allowed, None) is None:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    monkeypatch.setattr(room, "Thread", Refused)
+    done: list[int] = []
+    with team_of(100) as team:
+        assert len(team.helpers) == 2
+        team.run(done.append, range(10))
+    assert sorted(done) == list(range(10))
+
+
+def test_no_more_helpers_are_woken_than_there_are_jobs_for() -> None:
+    with team_of(4, paced=False) as team:
+        woken: list[int] = []
+        for i, helper in enumerate(team.helpers):
+            original = helper.start
+
+            class Watched:
+                def __init__(self, number: int, lock: Any) -> None:
+                    self.number, self.lock = number, lock
+
+                def release(self) -> None:
+                    woken.append(self.number)
+                    self.lock.release()
+
+                def acquire(self) -> None:
+                    self.lock.acquire()
+
+            helper.start = Watched(i, original)  # type: ignore[assignment]
+        team.run(lambda job: None, range(2))
+        assert woken == [0]
+        team.run(lambda job: None, range(1))
+        assert woken == [0]

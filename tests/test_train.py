@@ -496,6 +496,20 @@ def test_a_loss_that_is_no_number_names_model_epoch_and_step(
     assert caught.value.model.fingerprint() == getattr(good, name).fingerprint(), "not the weights of epoch 1"
 
 
+def test_of_two_networks_that_diverge_the_earlier_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = loop.steps
+
+    def broken(weights: Vector, *rest: Any) -> Iterator[tuple[Array, int]]:
+        for losses, size in original(weights, *rest):
+            if weights.stack:
+                losses[2:, 0], losses[1:, 1] = np.nan, np.inf
+            yield losses, size
+
+    monkeypatch.setattr(train, "steps", broken)
+    with pytest.raises(distill.DivergedError, match=r"^student: the loss is inf at epoch 1, step 2 of 5"):
+        small()
+
+
 @pytest.mark.parametrize(("name", "call"), [("teacher", 1), ("control", 5), ("student", 6)])
 def test_a_validation_loss_that_is_no_number_is_found_too(
     name: str, call: int, monkeypatch: pytest.MonkeyPatch
