@@ -275,7 +275,8 @@ def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_training_gets_the_threads_of_the_plan_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Teacher, and student with control; every further seed has a process, and one thread, of its own."""
+    """Teacher, and student with control, wherever a step is large enough to be shared; so for further seeds, where they
+    follow one another."""
     monkeypatch.delenv("DISTILL_THREADS", raising=False)
     given: list[int] = []
 
@@ -284,11 +285,14 @@ def test_training_gets_the_threads_of_the_plan_or_of_the_environment(monkeypatch
         return team_of(threads)
 
     monkeypatch.setattr(train, "team_of", counted)
-    small("performance.threads=3", "evidence.seeds=2", "evidence.workers=1")
-    assert given == [3, 3, 1, 1]
+    small("performance.threads=3")
+    assert given == [1, 1]
+    monkeypatch.setattr(train, "shared", lambda weights, rows: True)
+    small("performance.threads=3", "evidence.seeds=3", "evidence.workers=1")
+    assert given[2:] == [3, 3] * 3
     monkeypatch.setenv("DISTILL_THREADS", "2")
     small("performance.threads=3")
-    assert given[4:] == [2, 2]
+    assert given[8:] == [2, 2]
 
 
 def csv_file(path: Path, header: str = "", label_first: bool = False) -> Path:
