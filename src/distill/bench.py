@@ -52,8 +52,8 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
         tried = {}
         for threads in sorted({1, most} if shared(weights, rows) else {1}):
             with np.errstate(all="ignore"), one_thread(), team_of(threads, paced=False) as team:
-                step = _step_seconds(weights, data, objective, training, team)
-                products = _median(_products(weights, rows, team))
+                step = _seconds(_steps(weights, data, objective, training, team))
+                products = _seconds(_products(weights, rows, team))
             tried[str(threads)] = {
                 "step_us": 1e6 * step,
                 "products_us": 1e6 * products,
@@ -65,22 +65,15 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
     return {"models": found, "peak_memory_mb": _peak_memory()}
 
 
-def _step_seconds(weights: Vector, data: Data, objective: Objective, plan: Training, team: Team) -> float:
-    """The median over REPEATS of a step's time, gathering, losses and updates included."""
-    repeats = []
+def _steps(weights: Vector, data: Data, objective: Objective, plan: Training, team: Team) -> Callable[[], int]:
+    """A function that takes some steps, gathering, losses and updates included, and says how many."""
     endless = replace(plan, epochs=1_000_000)
     loop = steps(weights, data.train.x, objective, endless, stream(0, "bench batches"), team)
-    next(loop)
-    for _ in range(REPEATS):
-        started, done = perf_counter(), 0
-        while perf_counter() - started < SECONDS:
-            done += len(next(loop)[0])
-        repeats.append((perf_counter() - started) / done)
-    return median(repeats)
+    return lambda: len(next(loop)[0])
 
 
-def _products(weights: Vector, rows: int, team: Team) -> Callable[[], None]:
-    """A function that does a step's matrix products and nothing else, in as many parts as there are threads."""
+def _products(weights: Vector, rows: int, team: Team) -> Callable[[], int]:
+    """A function that does one step's matrix products and nothing else, in as many parts as there are threads."""
     parts = len(team.helpers) + 1
     jobs: list[list[tuple[Array, Array, Array]]] = [[] for _ in range(parts)]
     for network in weights.networks():
@@ -98,17 +91,21 @@ def _products(weights: Vector, rows: int, team: Team) -> Callable[[], None]:
         for a, b, out in job:
             np.matmul(a, b, out=out)
 
-    return lambda: team.run(multiply, jobs)
+    def products() -> int:
+        team.run(multiply, jobs)
+        return 1
+
+    return products
 
 
-def _median(function: Callable[[], None]) -> float:
-    function()
+def _seconds(some_steps: Callable[[], int]) -> float:
+    """Of one step: the median over REPEATS, after a first call that does not count."""
+    some_steps()
     repeats = []
     for _ in range(REPEATS):
         started, done = perf_counter(), 0
-        while perf_counter() - started < SECONDS / 2:
-            function()
-            done += 1
+        while perf_counter() - started < SECONDS:
+            done += some_steps()
         repeats.append((perf_counter() - started) / done)
     return median(repeats)
 

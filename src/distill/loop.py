@@ -35,7 +35,7 @@ def steps(
     (steps,R) and the rows of each of them.
     """
     rows = len(x)
-    total = math.ceil(rows / plan.batch_size) * plan.epochs
+    total = per_epoch(rows, plan) * plan.epochs
     learner = _Learner(weights, plan, shared=shared(weights, min(rows, plan.batch_size)))
     team = team if learner.shared else ALONE
     cuts = _cut(rows, plan.batch_size, 4 * (x.shape[1] + objective.numbers_per_row))
@@ -54,6 +54,11 @@ def steps(
                 step += 1
             team.hear((perf_counter() - started) / (n * size))
             yield current.fold.losses(), size
+
+
+def per_epoch(rows: int, plan: Training) -> int:
+    """Steps of one epoch; the last may have fewer rows."""
+    return math.ceil(rows / plan.batch_size)
 
 
 def shared(weights: Vector, rows: int) -> bool:

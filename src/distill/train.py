@@ -12,7 +12,7 @@ from distill import metrics
 from distill.config import Term, Training
 from distill.data import Data, Rows
 from distill.errors import DivergedError
-from distill.loop import shared, steps
+from distill.loop import per_epoch, shared, steps
 from distill.model import Model, from_training
 from distill.nn import mlp
 from distill.nn.blas import one_thread
@@ -63,7 +63,6 @@ def fit(
     stack = Vector(first.shapes, flat=flat)
     courses = [_Course(name, plan, data, weights) for name, weights in zip(objectives, stack.networks(), strict=True)]
     rows, active = len(data.train), list(enumerate(courses))
-    per_epoch = math.ceil(rows / plan.batch_size)
     helpful = threads if shared(stack, min(rows, plan.batch_size)) else 1
     with np.errstate(all="ignore"), one_thread(), team_of(helpful) as team:  # NaN and infinity show in the losses
         objective = Objective(list(objectives.values()), data.train.y, answers, len(data.classes))
@@ -76,7 +75,7 @@ def fit(
                 bad = [(int(np.argmin(finite[:, r])), r) for r, _ in active if not finite[:, r].all()]
                 if bad:
                     step, r = min(bad)
-                    where = f"epoch {epoch}, step {before + step + 1} of {per_epoch}"
+                    where = f"epoch {epoch}, step {before + step + 1} of {per_epoch(rows, plan)}"
                     courses[r].diverged(f"the loss is {losses[step, r]} at {where}")
                 total += losses.sum(axis=0) * size
                 taken += len(losses) * size
@@ -95,7 +94,6 @@ class _Course:
 
     def __init__(self, name: str, plan: Training, data: Data, weights: Vector) -> None:
         self.name, self.plan, self.data, self.weights = name, plan, data, weights
-        self.per_epoch = math.ceil(len(data.train) / plan.batch_size)
         self.history: list[dict[str, Any]] = []
         self.good: Model | None = None  # the last epoch's
         self.best: Model | None = None
@@ -118,7 +116,7 @@ class _Course:
         """What came of it."""
         kept_best = self.plan.patience is not None
         model = (self.best if kept_best else self.good) or self._model()
-        steps_taken = self.per_epoch * len(self.history)
+        steps_taken = per_epoch(len(self.data.train), self.plan) * len(self.history)
         return Trained(model, self.history, self.best_epoch, kept_best, self.seconds, steps_taken)
 
     def _model(self) -> Model:
