@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, small
 from distill import cli, config, train
-from distill.config.plan import SECTIONS, TERM_KEYS, Student, Training, rules_of
+from distill.config.plan import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, rules_of
 from distill.config.strict_yaml import scalar
 from distill.team import team_of
 
@@ -92,15 +92,15 @@ def test_the_long_spelling_refines_the_short_one() -> None:
     assert (teacher.hidden, teacher.epochs, teacher.learning_rate) == ((9, 8), 7, 0.5)
     assert (teacher.optimizer, teacher.momentum) == ("adam", None)
     assert (student.hidden, student.learning_rate, student.optimizer, student.momentum) == ((32,), 0.25, "sgd", 0.3)
-    assert [term.teacher for term in student.terms] == [None, "big"]
+    assert [term.teachers for term in student.terms] == [(), (("big", 1.0),)]
 
 
 def test_terms_take_what_they_leave_out_from_the_short_spelling() -> None:
     terms = [{"loss": "response", "t_squared": False}, {"loss": "cross_entropy", "weight": 2}]
     plan = config.load({"distillation": {"alpha": 0.6, "temperature": 3}, "student": {"terms": terms}})
     assert plan.student.terms == (
-        config.Term("response", 0.6, "teacher", {"temperature": 3.0, "t_squared": False}),
-        config.Term("cross_entropy", 2.0),
+        config.Term("response", 0.6, (("teacher", 1.0),), {"temperature": 3.0, "t_squared": False}),
+        config.Term("cross_entropy", 2.0, options={"smoothing": 0.0}),
     )
 
 
@@ -155,6 +155,7 @@ STUDENT, TEACHER = result("student_val_ce"), result("teacher_val_ce")
 STEPS = result("timings", "student", "steps")
 
 # key -> (override, what it moves, what it must leave alone)
+ELSEWHERE = ("load", "predictions", "kind", "python", "generations")
 ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     "distillation.teacher_hidden": ("[8, 9]", result("teacher_params"), result("student_params")),
     "distillation.student_hidden": ("7", result("student_params"), result("teacher_params")),
@@ -205,6 +206,9 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
         )
         for section, name in (("teachers.teacher", "teacher"), ("student", "student"))
     },
+    "student.noise": ("0.1", STUDENT, TEACHER),
+    "student.peers": ("1", STUDENT, TEACHER),
+    "student.stages": ("[{epochs: 1}, {epochs: 1, learning_rate: 0.001}]", STUDENT, TEACHER),
     "student.terms": ("[{loss: cross_entropy, weight: 2}]", STUDENT, TEACHER),
     # more than any default: one a core
     "performance.threads": (str((os.cpu_count() or 1) + 1), result("machine", "threads"), STUDENT),
@@ -356,8 +360,9 @@ def test_no_key_is_without_a_test_of_its_effect() -> None:
     tested |= {f"data.{key}" for key in ("source", "label", "header", "test", "in_memory_mb")}
     tested |= {"logging.level", "logging.file", "output.folder", "student.unlabelled"}
     tested |= {"evidence.share_teacher", "evidence.workers"}
+    tested |= {"performance.cache"} | {f"teachers.teacher.{key}" for key in ELSEWHERE}  # tests/test_teachers.py
     keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}
-    keys |= {f"teachers.teacher.{key}" for key in rules_of(Training)} | {f"student.{key}" for key in rules_of(Student)}
-    assert tested == keys | {"student.terms"}
-    assert TERM_KEYS.keys() == {"loss", "weight", "teacher", "temperature", "t_squared"}
+    keys |= {f"teachers.teacher.{key}" for key in rules_of(Teacher)} | {f"student.{key}" for key in rules_of(Student)}
+    assert tested == keys | {"student.terms", "student.stages"}
+    assert TERM_KEYS.keys() == {"loss", "weight", "final_weight", "weight_schedule", *OPTIONS}
     assert {one.name for one in fields(config.Config)} == {*SECTIONS, "teachers", "student"}

@@ -19,10 +19,10 @@ from hypothesis.extra.numpy import arrays
 import distill
 from conftest import held, small
 from distill import config, data, evidence, metrics, parallel, pipeline, student, teacher
+from distill.config import LABELS_ONLY, stages_of
 from distill.data import Rows
 from distill.nn.losses import cross_entropy
 from distill.nn.vector import Array
-from distill.objective import LABELS_ONLY
 from distill.train import fit
 
 # Of the two trials of the whole verdict; the campaign is TRIALS=20 python -m pytest tests/test_evidence.py
@@ -242,9 +242,9 @@ def test_label_noise_flips_exactly_its_share() -> None:
 def test_the_control_sees_the_same_labels_and_the_teacher_sees_them_all(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: dict[tuple[str, ...], Rows] = {}
 
-    def watched(objectives: Any, plan: Any, rows: data.Data, *rest: Any) -> Any:
-        heard[tuple(objectives)] = rows.train
-        return fit(objectives, plan, rows, *rest)
+    def watched(courses: Any, plan: Any, rows: data.Data, *rest: Any, **options: Any) -> Any:
+        heard[tuple(courses)] = rows.train
+        return fit(courses, plan, rows, *rest, **options)
 
     monkeypatch.setattr(student, "fit", watched)
     monkeypatch.setattr("distill.teacher.fit", watched)
@@ -319,10 +319,12 @@ def test_patience_stops_early_and_restores_the_best_weights() -> None:
 def useless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A teacher that was trained on shuffled labels, and is listened to all the same."""
 
-    def obtain(plan: Any, rows: data.Data, seed: int, on_epoch: Any, threads: int = 1) -> Any:
+    def obtain(name: str, plan: Any, rows: data.Data, above: Any, seed: int, on_epoch: Any, *rest: Any) -> Any:
         shuffled = np.random.default_rng(seed).permutation(rows.train.y)
-        wrong = replace(rows, train=Rows(rows.train.x, shuffled))
-        return fit({"teacher": LABELS_ONLY}, plan, wrong, {}, seed, "teacher", on_epoch, threads)["teacher"]
+        wrong = replace(rows, train=replace(rows.train, y=shuffled))
+        one = plan.teachers[name]
+        trained = fit({name: stages_of(one, LABELS_ONLY)}, one, wrong, {}, seed, "teacher", on_epoch)[name]
+        return teacher.of_model(name, trained.model, trained)
 
     monkeypatch.setattr(pipeline, "obtain", obtain)
 
@@ -343,10 +345,10 @@ def test_with_noisy_labels_distillation_is_said_to_help() -> None:
 def test_a_failing_seed_is_named_with_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     original = teacher.obtain
 
-    def fails_later(plan: Any, rows: Any, seed: int, *rest: Any) -> Any:
+    def fails_later(name: str, plan: Any, rows: Any, above: Any, seed: int, *rest: Any) -> Any:
         if seed == 2:
             raise distill.DivergedError("teacher: the loss is nan", "teacher")
-        return original(plan, rows, seed, *rest)
+        return original(name, plan, rows, above, seed, *rest)
 
     monkeypatch.setattr(pipeline, "obtain", fails_later)
     for workers in (1, 2):

@@ -10,11 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "distill"
 FLOORS = (
     ("errors", "environment", "config", "nn.vector"),
-    ("streams", "team", "store", "parallel", "plots", "nn.blas", "nn.ops", "nn.losses", "nn.optim", "nn.mlp"),
-    ("data", "objective", "metrics"),
+    (
+        *("streams", "team", "store", "parallel", "plots"),
+        *("nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
+    ),
+    ("data", "answers", "objective", "live", "metrics", "predictions", "faces"),
     ("model", "loop"),
     ("train", "evidence"),
-    ("results", "teacher", "student", "bench"),
+    ("teacher", "student", "bench"),
+    ("results",),
     ("record", "report", "page"),
     ("pipeline",),
     ("cli",),
@@ -22,7 +26,7 @@ FLOORS = (
 # Rooms whose own order matters: within a folder, or on one floor, these may look down the list.
 ORDERED = (
     ("errors", "environment", "config.strict_yaml", "config.rules", "config.plan", "config.reader", "config"),
-    ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.optim", "nn.mlp"),
+    ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     (
         "data.split",
         "data.scaling",
@@ -33,6 +37,11 @@ ORDERED = (
         "data.npy",
         "data.idx",
         "data",
+        "answers",
+        "objective",
+        "live",
+        "metrics",
+        "predictions",
     ),
 )
 LIGHT = ("cli", "config", "errors", "environment")

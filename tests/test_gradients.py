@@ -6,9 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from conftest import answered
 from distill import config, loop
+from distill.answers import Answers
 from distill.config import Term
+from distill.live import adapters
 from distill.nn import mlp, ops
+from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array, Vector
 from distill.objective import Objective
@@ -113,7 +117,12 @@ def test_log_softmax_is_the_log_of_the_definition(n: int, temperature: float) ->
 # --- the losses -------------------------------------------------------------------------------------------------------
 
 OPTIONS: list[tuple[str, Mapping[str, object]]] = [
-    ("cross_entropy", {}),
+    *(("cross_entropy", {"smoothing": s}) for s in (0.0, 0.1)),
+    *((name, {"temperature": t}) for name in ("soft_cross_entropy", "reverse_kl") for t in (1.0, 4.0)),
+    *(("jensen_shannon", {"beta": beta, "temperature": 2.0}) for beta in (0.0, 0.1, 0.5, 0.9, 1.0)),
+    *(("decoupled", {"target": a, "others": b}) for a, b in ((1.0, 8.0), (1.0, 0.0), (0.0, 1.0))),
+    *(("dist", {"inter": a, "intra": b, "temperature": 2.0}) for a, b in ((1.0, 1.0), (1.0, 0.0), (0.0, 2.0))),
+    ("logit_mse", {}),
     *(
         ("response", {"temperature": t, "t_squared": squared})
         for t in (1.0, 2.0, 4.0, 20.0)
@@ -147,9 +156,9 @@ def test_the_labels_loss_where_some_rows_have_none() -> None:
 # Plain gradient descent at rate 1: what a step takes off the weights is the gradient that training works with.
 PLAIN = replace(config.load({}).student, optimizer="sgd", momentum=0.0, learning_rate=1.0, epochs=1)
 LABELS = Term("cross_entropy", 0.3)
-TEACHER = Term("response", 0.7, "t", {"temperature": 4.0, "t_squared": True})
-PLAINLY = Term("response", 2.0, "t", {"temperature": 0.5, "t_squared": False})
-OTHER = Term("response", 0.2, "u", {"temperature": 1.0, "t_squared": True})
+TEACHER = Term("response", 0.7, (("t", 1.0),), {"temperature": 4.0, "t_squared": True})
+PLAINLY = Term("response", 2.0, (("t", 1.0),), {"temperature": 0.5, "t_squared": False})
+OTHER = Term("response", 0.2, (("u", 1.0),), {"temperature": 1.0, "t_squared": True})
 TERMS = {
     "labels": (LABELS,),
     "teacher": (TEACHER,),
@@ -196,16 +205,94 @@ def test_the_mlp_under_the_objective_that_training_uses(
     if shared:
         in_shards(monkeypatch)
     weights = network((6, *hidden, 4), stack)
-    answers = {"t": normal(n, 4, seed=3), "u": normal(n, 4, seed=4)}
+    answers = answered({"t": normal(n, 4, seed=3), "u": normal(n, 4, seed=4)})
     objective = Objective([terms, (LABELS,)][: len(weights.networks())], np.arange(n) % 4, answers, 4, np.float64)
     check_step(weights, normal(n, 6, seed=2), objective)
+
+
+# --- terms that do not fold -------------------------------------------------------------------------------------------
+
+SOFT: dict[str, dict[str, object]] = {
+    "reverse_kl": {"temperature": 2.0, "t_squared": True},
+    "jensen_shannon": {"temperature": 2.0, "t_squared": True, "beta": 0.3},
+    "logit_mse": {},
+    "decoupled": {"temperature": 2.0, "target": 1.0, "others": 8.0},
+    "dist": {"temperature": 2.0, "inter": 1.0, "intra": 1.0},
+}
+HIDDEN: dict[str, dict[str, object]] = {name: {} for name in FEATURES} | {
+    "contrast": {"tau": 0.5},
+    "novelty": {"margin": -0.9},
+}
+TO = (("t", 1.0),)
+LIVE = {
+    **{name: (LABELS, Term(name, 0.7, TO, options)) for name, options in SOFT.items()},
+    **{name: (Term(name, 0.7, TO, options | {"layers": ((1, 2), (2, 1))}),) for name, options in HIDDEN.items()},
+    "several at once": (
+        LABELS,
+        TEACHER,
+        Term("hint", 0.5, TO, {"layers": "auto"}),
+        Term("cosine", 0.5, TO, {"layers": ((2, 1), (0, 2))}),
+        Term("reverse_kl", 0.2, TO, SOFT["reverse_kl"]),
+    ),
+    "an ensemble": (Term("reverse_kl", 1.0, (("t", 0.25), ("u", 0.75)), SOFT["reverse_kl"]),),
+    "peers": (LABELS, Term("response", 1.0, (("peers", 1.0),), {"temperature": 2.0, "t_squared": True})),
+}
+
+
+def test_every_live_term_is_checked() -> None:
+    assert {term.loss for terms in LIVE.values() for term in terms} == {*LOSSES, *FEATURES} - {"soft_cross_entropy"}
+
+
+def deep(n: int, x: Array) -> dict[str, Answers]:
+    """Two teachers with hidden layers of 7 and 5 units, and the input as layer 0."""
+    layers = {0: x, 1: np.abs(normal(n, 7, seed=5)), 2: np.abs(normal(n, 5, seed=6))}
+    return {name: Answers(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, name in enumerate("tu", start=3)}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["whole", "in shards"])
+@pytest.mark.parametrize("n", [4, 32])
+@pytest.mark.parametrize("terms", LIVE.values(), ids=LIVE)
+def test_the_mlp_and_its_adapters_under_terms_that_do_not_fold(
+    terms: Sequence[Term], n: int, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student's gradient, beside a network on labels; no peer's logits move with its own weights."""
+    if shared:
+        in_shards(monkeypatch)
+    sizes = (6, 8, 5, 4)
+    x, weights = normal(n, 6, seed=2), network(sizes, (2,))
+    heard = deep(n, x)
+    pair = [terms, terms if "peers" in str(terms) else (LABELS,)]
+    objective = Objective(pair, np.arange(n) % 4, heard, 4, np.float64, peers=(0, 1))
+    made = adapters([term for term in terms if term.layered], heard, sizes, np.random.default_rng(9))
+    first = Vector(made.shapes, flat=made.flat.astype(np.float64))
+
+    def taken(flat: Array, adapted: Array) -> tuple[float, Array, Array]:
+        moved, own = Vector(weights.shapes, flat=flat.copy()), Vector(made.shapes, flat=adapted.copy())
+        plan = replace(PLAIN, batch_size=n)
+        with team_of(3 if shared else 1, paced=False) as team:
+            extras = loop.Extras(adapters=[own, None])
+            ((losses, _),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team, extras)
+        return float(losses[0, 0]), flat - moved.flat, adapted - own.flat
+
+    _, gradient, slope = taken(weights.flat, first.flat)
+    own = np.zeros_like(gradient)
+    own[0] = 1
+    value = lambda flat: taken(flat, first.flat)[0]  # noqa: E731
+    assert relative_error(value, weights.flat, own * gradient, 4, within=own) <= 5 * TOLERANCE
+    turning = [term for term in terms if term.loss != "novelty"]
+    if made.flat.size and turning == list(terms):
+        assert relative_error(lambda flat: taken(weights.flat, flat)[0], first.flat, slope, 5) <= 5 * TOLERANCE
+    elif made.flat.size:
+        assert not slope.any(), "an adapter does not turn away from the teacher"
 
 
 @pytest.mark.parametrize("labelled", [[0], [3, 4, 31], []], ids=["one", "three", "none"])
 def test_the_mlp_where_some_rows_have_no_label(labelled: list[int]) -> None:
     y = np.full(32, -1)
     y[labelled] = np.arange(len(labelled))
-    objective = Objective([(LABELS, TEACHER), (TEACHER, OTHER)], y, dict.fromkeys("tu", normal(32, 4)), 4, np.float64)
+    objective = Objective(
+        [(LABELS, TEACHER), (TEACHER, OTHER)], y, answered(dict.fromkeys("tu", normal(32, 4))), 4, np.float64
+    )
     check_step(network((6, 8, 4), (2,)), normal(32, 6, seed=2), objective)
 
 

@@ -236,7 +236,7 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
         "teachers:\n  t:\n    epoch: 3\n",
         ["3:5: teachers.t.epoch: unknown key; did you mean 'epochs'?"],
     ),
-    "terms for a teacher": ("teachers: {t: {terms: []}}", ["1:16: teachers.t.terms: unknown key; "]),
+    "no terms for a teacher": ("teachers: {t: {terms: []}}", ["1:23: teachers.t.terms: a list is given; must be"]),
     "key of the student misspelt": (
         "student:\n  hiden: 3\n",
         ["2:3: student.hiden: unknown key; did you mean 'hidden'?"],
@@ -294,7 +294,10 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
     "value on two lines": ("data:\n  scale: none\n    none\n", ["2:10: data.scale: 'none none' is a text; must"]),
     "value in a block": ("data:\n  scale: |\n    none\n", ["2:10: data.scale: 'none\\n' is a text; must be one of"]),
     # Teachers, students and terms.
-    "two teachers": ("teachers:\n  a: {}\n  b: {}\n", ["1:1: teachers: 2 teachers are given (a, b); must be exactly"]),
+    "a teacher that nobody hears": (
+        "teachers:\n  a: {}\n  b: {}\nstudent: {terms: [{loss: response, teacher: a}]}\n",
+        ["3:3: teachers.b: no term listens to it; name it"],
+    ),
     "teachers as a list": ("teachers: [{hidden: 8}]\n", ["1:11: teachers: a list is given … must be a mapping"]),
     "teacher is a number": ("teachers: {a: 5}\n", ["1:15: teachers.a: 5 is not allowed; must be a mapping of keys"]),
     "teacher without a name": ("teachers: {hidden: 8}", ["1:20: teachers.hidden: 8 is not allowed; must be a mapping"]),

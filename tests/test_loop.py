@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import answered
 from distill import config, loop
-from distill.config import Term
+from distill.config import LABELS_ONLY, Term
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
-from distill.objective import LABELS_ONLY, Objective
+from distill.objective import Objective
 from distill.team import Team, team_of
 
 resource = pytest.importorskip("resource")
 
-CLASSIC = (Term("cross_entropy", 0.3), Term("response", 0.7, "t", {"temperature": 4.0, "t_squared": True}))
+CLASSIC = (Term("cross_entropy", 0.3), Term("response", 0.7, (("t", 1.0),), {"temperature": 4.0, "t_squared": True}))
 # A step's own arrays are far larger here than the buffers of at most 8,192 numbers an operand through which NumPy walks
 # what does not lie in one piece: they hold a number per row, or 1,024 units of 64 rows, or the weights between them.
 LEAST = 256 * 1024
@@ -34,7 +35,7 @@ def trained(sizes: tuple[int, ...], batch: int, options: dict[str, Any], team: T
     """The steps of a stack of student and control on four batches of random rows."""
     rng, rows = np.random.default_rng(0), 4 * batch
     x, y = rng.random((rows, sizes[0]), np.float32), rng.integers(0, sizes[-1], rows)
-    answers = {"t": rng.standard_normal((rows, sizes[-1]), np.float32)}
+    answers = answered({"t": rng.standard_normal((rows, sizes[-1]), np.float32)})
     plan = config.load({"student": {"hidden": list(sizes[1:-1]), "batch_size": batch, "epochs": 50} | options}).student
     weights = Vector(mlp.shapes(sizes), stack=(2,))
     mlp.initialise(weights, rng)

@@ -8,18 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conftest import answered
 from distill import objective as room
-from distill.config import Term
+from distill.answers import Answers
+from distill.config import LABELS_ONLY, Term
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array
-from distill.objective import LABELS_ONLY, Fold, Objective
+from distill.objective import Fold, Objective
 
 CLASSES, ROWS = 5, 40
 TEACHERS = ("t", "u")
 
 
 def said(weight: float, temperature: float, t_squared: bool = True, teacher: str = "t") -> Term:
-    return Term("response", weight, teacher, {"temperature": temperature, "t_squared": t_squared})
+    return Term("response", weight, ((teacher, 1.0),), {"temperature": temperature, "t_squared": t_squared})
 
 
 HARD = Term("cross_entropy", 0.3)
@@ -45,9 +47,9 @@ LABELLED = {
 }
 
 
-def answers(classes: int = CLASSES) -> dict[str, Array]:
+def answers(classes: int = CLASSES) -> dict[str, Answers]:
     rng = np.random.default_rng(1)
-    return {name: 3 * rng.normal(size=(ROWS, classes)) for name in TEACHERS}
+    return answered({name: 3 * rng.normal(size=(ROWS, classes)) for name in TEACHERS})
 
 
 def labels(labelled: Array) -> Array:
@@ -75,12 +77,12 @@ def folded(fold: Fold, rows: Array, z: Array, cuts: Sequence[int] = ()) -> tuple
 
 
 def term_by_term(
-    terms: Sequence[Term], rows: Array, z: Array, y: Array, heard: dict[str, Array]
+    terms: Sequence[Term], rows: Array, z: Array, y: Array, heard: dict[str, Answers]
 ) -> tuple[float, Array]:
     """The loss and the gradient (M,size) of one batch's logits (M,size), one term after the other."""
     value, gradient = 0.0, np.zeros_like(z)
     for term in terms:
-        teacher = None if term.teacher is None else heard[term.teacher][rows]
+        teacher = heard[term.teachers[0][0]].logits[rows] if term.teachers else None
         one, slope = LOSSES[term.loss](z.T, teacher, y[rows], **term.options)
         value += term.weight * one
         gradient += term.weight * slope.T
@@ -240,7 +242,7 @@ def test_float32_is_close_to_float64(terms: Sequence[Term]) -> None:
 @pytest.mark.parametrize("size", [1e4, 1e30])
 def test_float32_is_safe_at_extreme_logits(size: float) -> None:
     z = np.array([[size, -size, 0], [-size, size, 0]], np.float32)
-    objective = Objective([LABELS_ONLY, (said(1.0, 1.0),)], np.array([0, 1]), {"t": -z / 2}, 3)
+    objective = Objective([LABELS_ONLY, (said(1.0, 1.0),)], np.array([0, 1]), answered({"t": -z / 2}), 3)
     losses, gradients = folded(Fold(objective, 1, 2), np.arange(2), np.stack([z.T, z.T / 2])[None])
     assert np.isfinite(losses).all()
     assert np.isfinite(gradients).all()
@@ -251,7 +253,7 @@ def test_float32_is_safe_at_extreme_logits(size: float) -> None:
 def test_a_student_that_is_its_teacher_has_nothing_to_learn() -> None:
     heard = answers()["t"]
     objective = Objective([(said(1.0, 4.0),)], np.zeros(ROWS, int), {"t": heard}, CLASSES, np.float64)
-    losses, gradients = folded(Fold(objective, 1, ROWS), np.arange(ROWS), heard.T[None, None].copy())
+    losses, gradients = folded(Fold(objective, 1, ROWS), np.arange(ROWS), heard.logits.T[None, None].copy())
     assert abs(losses[0, 0]) <= 1e-12
     assert np.abs(gradients).max() <= 1e-15
 

@@ -2,19 +2,24 @@
 
 The house, floor by floor; a room imports only from floors below its own (tests/test_floors.py holds it to that):
 
-    8  cli                             the command line; the only room that prints and exits
-    7  pipeline                        the story of a run
-    6  record  report  page            what stays on disk . what is printed . the page about a run
-    5  teacher  student  results       obtain and listen . learn . what was found
+    9  cli                             the command line; the only room that prints and exits
+    8  pipeline                        the story of a run
+    7  record  report  page            what stays on disk . what is printed . the page about a run
+    6  results                         what was found
+    5  teacher  student                obtain teachers and listen to them . learn from them
        bench                           how fast a step is on this machine
     4  train  evidence                 epochs and judging . the control, statistics, the verdict
     3  model  loop                     a finished network, one file . the steps of a training
-    2  data  objective  metrics        rows . the list of terms . what is measured
-    1  streams  team  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.optim  nn.mlp
+    2  data  metrics                   rows . what is measured
+       answers  predictions            what a teacher said . what another program predicted
+       objective  live                 the list of terms: those that fold . those that do not
+       faces                           the same mathematics for callers from Python
+    1  streams  team  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.features  nn.optim  nn.mlp
     0  errors  environment  config  nn.vector
 
-Read nn.vector, nn.ops, nn.losses, nn.optim and nn.mlp for the mathematics, then data, loop, train, teacher, student
-and pipeline for the story. Importing `distill` loads no NumPy; the public names below are fetched when first used.
+Read nn.vector, nn.ops, nn.losses, nn.features, nn.optim and nn.mlp for the mathematics, then data, loop, train,
+teacher, student and pipeline for the story. Importing `distill` loads no NumPy; the public names below are fetched when
+first used.
 """
 
 from importlib import import_module
@@ -23,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distill.config import load as load_config
     from distill.errors import ConfigError, DataError, DistillError, DivergedError, OutputError
-    from distill.model import Model, load_model
+    from distill.faces import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
+    from distill.model import Model, load_adapters, load_model
     from distill.pipeline import run
     from distill.results import Results
+    from distill.teacher import TeacherModel
 
 __version__ = "0.1.0"
 
@@ -34,7 +41,14 @@ _PUBLIC = {
     "run": ("pipeline", "run"),
     "load_config": ("config", "load"),
     "load_model": ("model", "load_model"),
+    "load_adapters": ("model", "load_adapters"),
     "Model": ("model", "Model"),
+    "TeacherModel": ("teacher", "TeacherModel"),
+    "DistillationLoss": ("faces", "DistillationLoss"),
+    "EnsembleDistiller": ("faces", "EnsembleDistiller"),
+    "ProgressiveDistiller": ("faces", "ProgressiveDistiller"),
+    "softmax": ("faces", "softmax"),
+    "kl_divergence": ("faces", "kl_divergence"),
     "Results": ("results", "Results"),
     "DistillError": ("errors", "DistillError"),
     "ConfigError": ("errors", "ConfigError"),
@@ -47,13 +61,20 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DistillError",
+    "DistillationLoss",
     "DivergedError",
+    "EnsembleDistiller",
     "Model",
     "OutputError",
+    "ProgressiveDistiller",
     "Results",
+    "TeacherModel",
+    "kl_divergence",
+    "load_adapters",
     "load_config",
     "load_model",
     "run",
+    "softmax",
 ]
 
 

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from distill import environment
-from distill.config import Config, Term, Training
+from distill.answers import Answers
+from distill.config import LABELS_ONLY, Config, Term, Training, heard
 from distill.data import Data
 from distill.evidence import control_terms
-from distill.loop import shared, steps, work
+from distill.live import adapters
+from distill.loop import Extras, shared, steps, work
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
-from distill.objective import LABELS_ONLY, Objective
+from distill.objective import Objective
 from distill.streams import stream
 from distill.team import Team, team_of
 
@@ -30,17 +32,13 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
     Times are in microseconds per step, rates in GFLOP/s: the operations of a step's matrix products over its time, and
     over the time of those products alone (`products`). The teacher's answers are random numbers, as nothing is trained.
     """
-    terms = plan.student.terms
-    answers = {
-        term.teacher: stream(0, "bench").standard_normal((len(data.train), len(data.classes)), np.float32)
-        for term in terms
-        if term.teacher is not None
-    }
+    stage = plan.student.stages[-1]
+    answers = {name: _random_answers(plan, name, data) for name in heard(stage.terms) if name in plan.teachers}
     most = environment.threads(plan.performance.threads)
     cases: dict[str, tuple[Training, Sequence[Sequence[Term]]]] = {
-        "teacher": (next(iter(plan.teachers.values())), [LABELS_ONLY]),
-        "student and control": (plan.student, [terms, control_terms(terms)]),
+        name: (one, [LABELS_ONLY]) for name, one in plan.teachers.items() if one.origin == "trained"
     }
+    cases["student and control"] = (plan.student, [stage.terms, control_terms(stage.terms)])
     found = {}
     for name, (training, objectives) in cases.items():
         sizes = (data.features, *training.hidden, len(data.classes))
@@ -48,11 +46,14 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
         mlp.initialise(weights, stream(0, "bench weights"))
         rows = min(training.batch_size, len(data.train))
         flops = work(weights, rows)
-        objective = Objective(objectives, np.maximum(data.train.y, 0), answers, len(data.classes))
+        labels = np.maximum(data.train.y, 0)
+        objective = Objective(objectives, labels, answers, len(data.classes), peers=range(len(objectives)))
+        terms = [term for one in objectives for term in one if term.matters]
+        carried = [adapters(terms, answers, sizes, stream(0, "bench adapters")) for _ in objectives]
         tried = {}
         for threads in sorted({1, most} if shared(weights, rows) else {1}):
             with np.errstate(all="ignore"), one_thread(), team_of(threads, paced=False) as team:
-                step = _seconds(_steps(weights, data, objective, training, team))
+                step = _seconds(_steps(weights, data, objective, training, team, Extras(adapters=carried)))
                 products = _seconds(_products(weights, rows, team))
             tried[str(threads)] = {
                 "step_us": 1e6 * step,
@@ -65,10 +66,22 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
     return {"models": found, "peak_memory_mb": _peak_memory()}
 
 
-def _steps(weights: Vector, data: Data, objective: Objective, plan: Training, team: Team) -> Callable[[], int]:
+def _random_answers(plan: Config, name: str, data: Data) -> Answers:
+    """Numbers in place of a teacher's answers; of one that comes from elsewhere, as of a network like the student."""
+    rng, one = stream(0, f"bench {name}"), plan.teachers[name]
+    widths = one.hidden if one.origin == "trained" else plan.student.hidden
+    rows = len(data.train)
+    layers = {k: rng.standard_normal((rows, width), np.float32) for k, width in enumerate(widths, start=1)}
+    logits = rng.standard_normal((rows, len(data.classes)), np.float32)
+    return Answers(logits, {0: data.train.x, **layers}, data.train.ids, len(widths))  # type: ignore[dict-item]
+
+
+def _steps(
+    weights: Vector, data: Data, objective: Objective, plan: Training, team: Team, extras: Extras
+) -> Callable[[], int]:
     """A function that takes some steps, gathering, losses and updates included, and says how many."""
     endless = replace(plan, epochs=1_000_000)
-    loop = steps(weights, data.train.x, objective, endless, stream(0, "bench batches"), team)
+    loop = steps(weights, data.train.x, objective, endless, stream(0, "bench batches"), team, extras)
     return lambda: len(next(loop)[0])
 
 

@@ -239,7 +239,8 @@ class _Progress:
     """What a person sees while networks train: a line an epoch, a bar where tqdm is installed, or nothing."""
 
     def __init__(self, plan: "Config", args: argparse.Namespace) -> None:
-        self.epochs = sum(one.epochs for one in plan.teachers.values()) + 2 * plan.student.epochs
+        learners = 2 + plan.student.peers
+        self.epochs = sum(one.epochs for one in plan.teachers.values()) + learners * plan.student.epochs
         self.verbose = args.verbose
         self.bar: Any = None
         if not args.verbose and not args.quiet and sys.stderr.isatty():

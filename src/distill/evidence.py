@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from distill.config import Term
+from distill.config import LABELS_ONLY, Stage, Term
 from distill.nn.vector import Array
-from distill.objective import LABELS_ONLY
 from distill.streams import stream
 
 SIGNIFICANT = 0.05
@@ -18,14 +18,19 @@ RESAMPLES, BLOCK = 20_000, 1_000  # random draws, and how many of them are in me
 
 
 def control_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
-    """The student's terms without the teacher's; the weights of the rest are scaled to sum to 1.
+    """The student's terms without the teachers'; the weights of the rest are scaled to sum to 1.
 
     So the control is the ordinary student of the same labels: with the classic 0.3 cross_entropy + 0.7 response it
     trains on 1 cross_entropy. Where the student hears no labels (alpha 1), the control does.
     """
-    own = [term for term in terms if term.teacher is None and term.weight]
+    own = [term for term in terms if not term.teachers and term.weight]
     total = sum(term.weight for term in own)
-    return tuple(Term(term.loss, term.weight / total) for term in own) or LABELS_ONLY
+    return tuple(Term(term.loss, term.weight / total, options=term.options) for term in own) or LABELS_ONLY
+
+
+def control_course(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The student's stages as its control goes through them: as many epochs at the same rates, all layers learning."""
+    return tuple(replace(stage, terms=control_terms(stage.terms), train=None) for stage in stages)
 
 
 def mcnemar(won: int, lost: int) -> float:
@@ -126,16 +131,18 @@ def advice(
     `softness` holds, per teacher term, the soft targets' mean entropy as a share of its maximum, log M; `follows` the
     student's agreement with the teacher on its own training rows, or None without a teacher's term.
     """
-    teacher, control = (float(np.mean([one[f"{name}_accuracy"] for one in seeds])) for name in ("teacher", "control"))
+    control = float(np.mean([one["control_accuracy"] for one in seeds]))
     said = []
-    compared = f"The teacher ({teacher:.4f}) is no better than the control ({control:.4f})"
-    if teacher <= control and outcome == "helped":
-        said.append(f"{compared}: the gain may come from soft targets as such, as from label smoothing.")
-    elif teacher < control:
-        said.append(f"{compared}: it has nothing to teach. Train a better teacher first.")
-    elif outcome != "helped" and control >= teacher - 0.005:
-        what = f"The control ({control:.4f}) is half a point or less below the teacher ({teacher:.4f})"
-        said.append(f"{what}. Distillation shows with a smaller student, or with fewer or noisier labels.")
+    if all(one["teacher_accuracy"] is not None for one in seeds):
+        teacher = float(np.mean([one["teacher_accuracy"] for one in seeds]))
+        compared = f"The teacher ({teacher:.4f}) is no better than the control ({control:.4f})"
+        if teacher <= control and outcome == "helped":
+            said.append(f"{compared}: the gain may come from soft targets as such, as from label smoothing.")
+        elif teacher < control:
+            said.append(f"{compared}: it has nothing to teach. Train a better teacher first.")
+        elif outcome != "helped" and control >= teacher - 0.005:
+            what = f"The control ({control:.4f}) is half a point or less below the teacher ({teacher:.4f})"
+            said.append(f"{what}. Distillation shows with a smaller student, or with fewer or noisier labels.")
     for share in softness:
         entropy = f"The soft targets have {100 * share:.1f} % of the possible entropy"
         if share < 0.02 and outcome != "helped":

@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.config import Training
 from distill.data import DiskRows, gather, shuffle
+from distill.live import Live
 from distill.nn.mlp import Tape
 from distill.nn.optim import OPTIMIZERS, clip, pieces, rate_at
 from distill.nn.vector import Array, Vector
@@ -26,8 +27,25 @@ SHARED_NUMBERS = 160_000
 GATHERED_BYTES, GATHERED_BATCHES, GATHERED_MOST = 1 << 18, 4, 1 << 23
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What a plain training has no use for: `train`, the layers of each network that learn (None for all); `adapters`
+    of each network; and `noise`, the deviation of what is added to the features, drawn from `noises`."""
+
+    train: Sequence[Sequence[int] | None] = ()
+    adapters: Sequence[Vector | None] = ()
+    noise: float = 0.0
+    noises: np.random.Generator | None = None
+
+
 def steps(
-    weights: Vector, x: Array | DiskRows, objective: Objective, plan: Training, rng: np.random.Generator, team: Team
+    weights: Vector,
+    x: Array | DiskRows,
+    objective: Objective,
+    plan: Training,
+    rng: np.random.Generator,
+    team: Team,
+    extras: Extras = Extras(),
 ) -> Iterator[tuple[Array, int]]:
     """Train `weights`, one network or a stack of R, in place on the rows x (N,D).
 
@@ -36,13 +54,14 @@ def steps(
     """
     rows = len(x)
     total = per_epoch(rows, plan) * plan.epochs
-    learner = _Learner(weights, plan, shared=shared(weights, min(rows, plan.batch_size)))
+    learner = _Learner(weights, plan, shared(weights, min(rows, plan.batch_size)), extras)
     team = team if learner.shared else ALONE
     cuts = _cut(rows, plan.batch_size, 4 * (x.shape[1] + objective.numbers_per_row))
     rounds = {shape: _Round(learner, x, objective, *shape, team) for shape in {(n, size) for _, n, size in cuts}}
     order = np.empty(rows, np.int64)
     step = 0
-    for _ in range(plan.epochs):
+    for epoch in range(plan.epochs):
+        objective.advance(epoch / max(1, plan.epochs - 1))
         shuffle(x, order, rng)
         for start, n, size in cuts:
             current = rounds[n, size]
@@ -53,7 +72,7 @@ def steps(
                 current.step(i, step, rate)
                 step += 1
             team.hear((perf_counter() - started) / (n * size))
-            yield current.fold.losses(), size
+            yield current.losses(), size
 
 
 def per_epoch(rows: int, plan: Training) -> int:
@@ -93,38 +112,76 @@ class _Block:
     stop: int
 
 
-def _blocks(weights: Vector, shared: bool) -> list[_Block]:
+def _blocks(weights: Vector, shared: bool, learns: Callable[[int, int], bool]) -> list[_Block]:
+    """Of all layers, or where the work is shared, of those that learn."""
     if not shared:
         everything = [(k, (), slice(None)) for k in range(1, len(weights.shapes) + 1)]
         return [_Block(everything, 0, weights.flat.size)]
     blocks, start = [], 0
-    for net in np.ndindex(weights.stack):
+    for r, net in enumerate(np.ndindex(weights.stack)):
         for k, (m, width) in enumerate(weights.shapes.values(), start=1):
             cuts = np.linspace(0, m, max(1, round(m * width / SHARED_NUMBERS)) + 1).astype(int).tolist()
-            for first, last in pairwise(cuts):
+            for first, last in pairwise(cuts) if learns(r, k) else ():
                 units = [(k, net, slice(first, last))]
                 blocks.append(_Block(units, start + first * width, start + last * width))
             start += m * width
     return blocks
 
 
-class _Learner:
-    """The weights, their gradient and their optimiser, block by block."""
+def _frozen(weights: Vector, learns: Callable[[int, int], bool]) -> list[slice]:
+    """The numbers of the flat array that do not learn."""
+    frozen, start = [], 0
+    for r in range(len(weights.networks())):
+        for k, (m, width) in enumerate(weights.shapes.values(), start=1):
+            if not learns(r, k):
+                frozen.append(slice(start, start + m * width))
+            start += m * width
+    return frozen
 
-    def __init__(self, weights: Vector, plan: Training, shared: bool) -> None:
+
+def _between(frozen: Sequence[slice], start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """What of start to stop lies between the frozen parts."""
+    for part in frozen:
+        if start < min(part.start, stop):
+            yield start, min(part.start, stop)
+        start = max(start, part.stop)
+    if start < stop:
+        yield start, stop
+
+
+class _Learner:
+    """The weights, their gradient and their optimiser, block by block; and the adapters with theirs."""
+
+    def __init__(self, weights: Vector, plan: Training, shared: bool, extras: Extras) -> None:
         self.weights, self.gradient, self.shared, self.clip = weights, weights.like(), shared, plan.clip
-        self.blocks = _blocks(weights, shared)
+        self.extras = extras
+        train = list(extras.train) or [None] * len(weights.networks())
+        learns = lambda r, k: (only := train[r]) is None or k in only  # noqa: E731
+        self.blocks, self.frozen = _blocks(weights, shared, learns), _frozen(weights, learns)
         options = {"weight_decay": plan.weight_decay} | ({} if plan.momentum is None else {"momentum": plan.momentum})
+        make = OPTIMIZERS[plan.optimizer]
         flat = weights.flat.reshape(-1), self.gradient.flat.reshape(-1)
         parts: list[tuple[Array, Array]] = []
         self.parts = []  # of each block, among all parts
         for block in self.blocks:
+            whole = list(_between([] if shared else self.frozen, block.start, block.stop))
             # Threads wait for each other at every call, so theirs are few; a single one gains more from its cache.
-            cut = [slice(block.start, block.stop)] if shared else pieces(block.start, block.stop)
+            cut = [slice(*one) for one in whole] if shared else [piece for one in whole for piece in pieces(*one)]
             own = [(flat[0][piece], flat[1][piece]) for piece in cut]
             self.parts.append(range(len(parts), len(parts) + len(own)))
             parts += own
-        self.update = OPTIMIZERS[plan.optimizer](parts, **options)
+        self.update = make(parts, **options) if parts else None
+        self.adapters = list(extras.adapters) or [None] * len(weights.networks())
+        self.slopes = [one and one.like() for one in self.adapters]
+        own = [(a.flat, g.flat) for a, g in zip(self.adapters, self.slopes, strict=True) if a and g and a.flat.size]
+        self.adapt = make(own, **options) if own else None
+        self.adapted = range(len(own))
+
+    def forget_frozen(self) -> None:
+        """What does not learn has no gradient, and none that counts towards its norm."""
+        flat = self.gradient.flat.reshape(-1)
+        for part in self.frozen:
+            flat[part] = 0
 
 
 class _Round:
@@ -139,10 +196,15 @@ class _Round:
         self.gathered = np.empty((batches * size, width), weights.flat.dtype)
         self.rows = np.ones((batches * size, width + 1), weights.flat.dtype)
         self.inputs = list(self.rows.reshape(batches, size, width + 1))
-        tape = Tape(weights, size)
+        tapped = {s for _, term in objective.live if term.layered for s in range(1, len(weights.shapes))}
+        tape = Tape(weights, size, tapped)
+        self.live = Live(objective, tape, learner.adapters, learner.slopes) if objective.live else None
+        self.extra = np.zeros((batches, len(learner.adapters)))
+        self.order = np.empty(batches * size, np.int64)
         count = max(1, size // SHARD_ROWS) if learner.shared else 1
         cuts = np.linspace(0, size, count + 1).astype(int).tolist()
-        self.shards = [self._shard(tape, slice(*cut)) for cut in pairwise(cuts)]
+        self.shards = [self._shard(tape, slice(*cut), back=self.live is None) for cut in pairwise(cuts)]
+        self.backward = [tape.backward(slice(*cut)) for cut in pairwise(cuts)]
         self.products = [
             [self._product(tape, k, net, units) for k, net, units in block.layers] for block in learner.blocks
         ]
@@ -154,21 +216,37 @@ class _Round:
         self.fold.load(rows)
         gather(self.data, rows, self.gathered)
         self.rows[:, :-1] = self.gathered
+        self.order[:] = rows
+        if self.learner.extras.noise and self.learner.extras.noises:
+            drawn = self.learner.extras.noises.standard_normal(self.gathered.shape, self.gathered.dtype)
+            self.rows[:, :-1] += self.learner.extras.noise * drawn
+
+    def losses(self) -> Array:  # -> (batches, R)
+        """Each batch's loss, once it was stepped through."""
+        return self.fold.losses() + self.extra
 
     def step(self, i: int, moment: int, rate: float) -> None:
         """Learn from batch i, at a step counted from 0 and a learning rate."""
         self.batch, self.moment, self.rate = i, moment, rate
         self.team.run(_call, self.shards)
+        if self.live:
+            batch = slice(i * self.fold.size, (i + 1) * self.fold.size)
+            self.extra[i] = self.live.add(self.order[batch], self.inputs[i][:, :-1])
+            self.team.run(_call, self.backward)
         numbers, learner = range(len(self.products)), self.learner
         if learner.clip is None:
             self.team.run(self._learn, numbers)
         else:
             self.team.run(self._differentiate, numbers)
+            learner.forget_frozen()
             for gradient in learner.gradient.flat.reshape(-1, learner.gradient.flat.shape[-1]):
                 clip(gradient, learner.clip)
             self.team.run(self._update, numbers)
+        if learner.adapt:
+            for part in learner.adapted:
+                learner.adapt(part, moment, rate)
 
-    def _shard(self, tape: Tape, columns: slice) -> Callable[[], None]:
+    def _shard(self, tape: Tape, columns: slice, back: bool) -> Callable[[], None]:
         forward, backward = tape.forward(columns), tape.backward(columns)
         stacked = tape.z.reshape(-1, *tape.z.shape[-2:]), tape.d[len(tape.d)].reshape(-1, *tape.z.shape[-2:])
         gradient = self.fold.gradient(*stacked, columns)
@@ -177,7 +255,8 @@ class _Round:
         def shard() -> None:
             forward(inputs[self.batch])
             gradient(self.batch)
-            backward()
+            if back:
+                backward()
 
         return shard
 
@@ -196,6 +275,7 @@ class _Round:
 
     def _update(self, block: int) -> None:
         for part in self.learner.parts[block]:
+            assert self.learner.update
             self.learner.update(part, self.moment, self.rate)
 
 

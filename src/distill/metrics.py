@@ -79,18 +79,24 @@ def commonest_share(train_labels: Array, labels: Array) -> float:
     return float((labels == np.bincount(train_labels[train_labels >= 0]).argmax()).mean())
 
 
-def summary(logits: Array, labels: Array, teacher: Array) -> Mapping[str, Any]:
-    """Every measure of one model on one split, beside its teacher's logits (N,M); retention is in percent."""
+def summary(logits: Array, labels: Array, teacher: Array | None) -> Mapping[str, Any]:
+    """Every measure of one model on one split, beside its teacher's logits (N,M), None where there are none for these
+    rows; retention is in percent."""
     counts, bins = confusion(logits, labels), reliability(logits, labels)
+    beside = dict.fromkeys(("agreement", "kl_to_teacher", "retention"))
+    if teacher is not None:
+        beside = {
+            "agreement": agreement(logits, teacher),
+            "kl_to_teacher": divergence(teacher, logits),
+            "retention": 100 * accuracy(logits, labels) / max(accuracy(teacher, labels), 1e-12),
+        }
     return {
         "accuracy": accuracy(logits, labels),
         "macro_f1": macro_f1(counts),
         "ce": cross_entropy(logits, labels),
         "ece": calibration_error(bins),
         "brier": brier(logits, labels),
-        "agreement": agreement(logits, teacher),
-        "kl_to_teacher": divergence(teacher, logits),
-        "retention": 100 * accuracy(logits, labels) / max(accuracy(teacher, labels), 1e-12),
+        **beside,
         "reliability": bins,
         "confusion": counts.tolist(),
     }

@@ -1,7 +1,7 @@
 """A finished network with all it needs to answer about raw rows: scaling, classes, feature names. One .npz file."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from distill.nn.vector import Array, Vector
 from distill.store import read_header, read_npz, write_model
 
 FORMAT = 2
+ADAPTER = "adapter:"  # in front of the name of an adapter's array
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,18 @@ class Model:
         """SHA-256 of the weights, in hexadecimal: what changes when any bit of them does."""
         return hashlib.sha256(self.weights.flat.tobytes()).hexdigest()
 
-    def save(self, path: str | Path) -> None:
-        """Write the model to one .npz file, whole or not at all. Raises OutputError."""
-        scaling = {"offset": self.scaling.offset, "factor": self.scaling.factor, "fill": self.scaling.fill}
-        write_model(Path(path), _header(self), {"weights": self.weights.flat} | scaling)
+    def save(self, path: str | Path, adapters: Mapping[str, Array] | None = None) -> None:
+        """Write the model to one .npz file, whole or not at all. Raises OutputError.
+
+        With `adapters`, those that it was trained with, (D,C+1) each with the bias last, the file is a full checkpoint:
+        a model all the same, and the adapters beside it (`load_adapters`).
+        """
+        arrays = {"weights": self.weights.flat} | {
+            "offset": self.scaling.offset,
+            "factor": self.scaling.factor,
+            "fill": self.scaling.fill,
+        }
+        write_model(Path(path), _header(self), arrays | {f"{ADAPTER}{k}": a for k, a in (adapters or {}).items()})
 
 
 def from_training(weights: Vector, sizes: Sequence[int], data: Data) -> Model:
@@ -107,6 +116,14 @@ def load_model(path: str | Path) -> Model:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a whole model file of distill: {error}; train it again") from None
     return model
+
+
+def load_adapters(path: str | Path) -> dict[str, Array]:
+    """The adapters of a full checkpoint by name, TEACHER.LAYER-LAYER (teacher's, then student's), each (D,C+1): it maps
+    C units of the student, and a 1, to D of the teacher. Empty for a plain model. Raises DataError."""
+    load_model(path)
+    arrays = read_npz(Path(path))
+    return {name.removeprefix(ADAPTER): array for name, array in arrays.items() if name.startswith(ADAPTER)}
 
 
 def _header(model: Model) -> dict[str, Any]:

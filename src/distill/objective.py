@@ -1,77 +1,127 @@
-"""The objective: a list of terms, `weight * loss(student logits, teacher logits or labels)`, folded for the loop.
+"""The objective: a list of terms, `weight * loss(student, what the teachers said or the labels)`, folded for the loop.
 
-Every term here is a cross-entropy, at a temperature T, against targets p that training does not change: the labels, or
-what a frozen teacher said. With logits z its gradient is c (softmax(z/T) - p) for some c, so that the sum of all terms
-has the gradient sum_T c_T softmax(z/T) - q, and the part that does not change, q, is summed once. `nn.losses` holds the
-same terms one by one, as anyone would write them; the tests hold the two together.
+Most terms are a cross-entropy, at a temperature T, against targets p that training does not change: the labels, or
+what a frozen teacher said. With logits z its gradient is c (softmax(z/T) - p) for some c, so that the sum of all such
+terms has the gradient sum_T c_T softmax(z/T) - q, and the part that does not change, q, is summed once. `nn.losses`
+holds the same terms one by one, as anyone would write them; the tests hold the two together. Other terms are `live`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from distill.config import Term
+from distill.answers import Answers, said
+from distill.config import PEERS, Stage, Term, usual_options
 from distill.nn.ops import log_softmax
 from distill.nn.vector import Array
 
-LABELS_ONLY = (Term("cross_entropy", 1.0),)
+FOLDED = ("cross_entropy", "response", "soft_cross_entropy")
 # A teacher's rows are softened so many at a time, which bounds the memory that it takes.
 BLOCK_ROWS = 4096
+
+# The share of its way that a weight has gone, from the share of the epochs that are over.
+WEIGHT_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda share: 0.0,
+    "linear": lambda share: share,
+    "cosine": lambda share: 0.5 * (1 - math.cos(math.pi * share)),
+}
+
+
+def weight_at(term: Term, share: float) -> float:
+    """A term's weight after this share (0 to 1) of its stage's epochs."""
+    if term.final_weight is None:
+        return term.weight
+    return term.weight + WEIGHT_SCHEDULES[term.weight_schedule](share) * (term.final_weight - term.weight)
 
 
 class Objective:
     """The terms of R networks that train on the same rows.
 
-    `temperatures` (K) are those of all terms, `coefficients` (K,R) the c of each, `targets` (R,N,M) the rows' q, and
-    `entropy` (R,N) what they add to the loss whatever the logits. Where some rows have no label, what the labels give
-    depends on how many a batch has: `hard` (R,) is then their weight, and neither q nor c holds it.
-    A term of weight 0 is left out: it cannot move a single bit.
+    `temperatures` (K) are those of all folded terms, `coefficients` (K,R) the c of each, `targets` (R,N,M) the rows' q,
+    and `entropy` (R,N) what they add to the loss whatever the logits. Where some rows have no label, what the labels
+    give depends on how many a batch has: `hard` (R,) is then their weight, of which `even` (R,) goes to all classes
+    alike, and neither q nor c holds it. A term whose weight stays 0 is left out: it cannot move a single bit.
+
+    `live` holds the other terms, each with its network; `peers` are the networks that learn from each other. With
+    `noisy` rows no teacher's answer stays the same, so that every term with a teacher is live.
     """
 
     def __init__(
         self,
         terms: Sequence[Sequence[Term]],
         labels: Array,
-        answers: Mapping[str, Array],
+        answers: Mapping[str, Answers],
         classes: int,
         dtype: DTypeLike = np.float32,
+        *,
+        noisy: bool = False,
+        peers: Sequence[int] = (),
     ) -> None:
-        """`labels` (N,), -1 where there is none, and each teacher's `answers` (N,M) cover all training rows."""
-        self.labels, self.classes, self.dtype = labels, classes, np.dtype(dtype)
-        active = [[term for term in one if term.weight] for one in terms]
-        self.temperatures = sorted({_temperature(term) for one in active for term in one})
+        """`labels` (N,), -1 where there is none, and each teacher's answers cover all training rows."""
+        self.labels, self.answers, self.classes, self.dtype = labels, answers, classes, np.dtype(dtype)
+        self.noisy, self.peers = noisy, peers
+        self.lists = [[term for term in one if term.matters] for one in terms]
+        self.live = [(r, term) for r, one in enumerate(self.lists) for term in one if not self._folds(term)]
+        self.moves = any(term.final_weight is not None for one in self.lists for term in one)
+        folded = [term for one in self.lists for term in one if self._folds(term)]
+        self.temperatures = sorted({_temperature(term) for term in folded} or {1.0})
         self.targets = np.zeros((len(terms), len(labels), classes), dtype)
         self.entropy = np.zeros((len(terms), len(labels)), dtype)
         self.coefficients = np.zeros((len(self.temperatures), len(terms)))
-        self.hard = np.zeros(len(terms))
-        for r, one in enumerate(active):
-            for term in one:
-                if term.teacher is None:
-                    self.hard[r] += term.weight
-                else:
-                    self._soften(r, term, answers[term.teacher])
-        if self.hard.any() and len(labels) and labels.min() >= 0:
-            for r, weight in enumerate(self.hard):
-                self.targets[r, np.arange(len(labels)), labels] += weight
-            self.coefficients[self.temperatures.index(1)] += self.hard
-            self.hard[:] = 0
+        self.hard, self.even = np.zeros(len(terms)), np.zeros(len(terms))
+        self.share = 0.0
+        self._fold()
 
     @property
     def numbers_per_row(self) -> int:
         """What a row takes beside its features while it is gathered: targets and logits, for each network."""
         return 2 * len(self.hard) * (self.classes + len(self.temperatures))
 
-    def _soften(self, r: int, term: Term, answers: Array) -> None:
+    def weight(self, term: Term) -> float:
+        """A term's weight now."""
+        return weight_at(term, self.share)
+
+    def advance(self, share: float) -> None:
+        """Move the weights to where they are after this share of the epochs."""
+        if self.moves and share != self.share:
+            self.share = share
+            for array in (self.targets, self.entropy, self.coefficients, self.hard, self.even):
+                array.fill(0)
+            self._fold()
+
+    def _folds(self, term: Term) -> bool:
+        from_peers = bool(term.teachers) and term.teachers[0][0] == PEERS
+        return term.loss in FOLDED and not from_peers and not (self.noisy and term.teachers)
+
+    def _fold(self) -> None:
+        for r, one in enumerate(self.lists):
+            for term in filter(self._folds, one):
+                if term.teachers:
+                    self._soften(r, term)
+                else:
+                    self.hard[r] += self.weight(term)
+                    self.even[r] += self.weight(term) * term.options.get("smoothing", 0.0)
+        if self.hard.any() and len(self.labels) and self.labels.min() >= 0:
+            for r, (weight, even) in enumerate(zip(self.hard, self.even, strict=True)):
+                self.targets[r, np.arange(len(self.labels)), self.labels] += weight - even
+                if even:
+                    self.targets[r] += even / self.classes
+            self.coefficients[self.temperatures.index(1)] += self.hard
+            self.hard[:] = 0
+
+    def _soften(self, r: int, term: Term) -> None:
         t = term.options["temperature"]
-        c = term.weight * (t if term.options["t_squared"] else 1 / t)
+        c = self.weight(term) * (t if term.options["t_squared"] else 1 / t)
         self.coefficients[self.temperatures.index(t), r] += c
-        for start in range(0, len(answers), BLOCK_ROWS):
+        for start in range(0, len(self.labels), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            log_p = log_softmax(answers[rows].astype(np.float64), t)
+            log_p = log_softmax(said(term, self.answers, rows), t)
             p = np.exp(log_p)
             self.targets[r, rows] += c * p
-            self.entropy[r, rows] += c * t * np.einsum("nm,nm->n", p, log_p)
+            if term.loss == "response":
+                self.entropy[r, rows] += c * t * np.einsum("nm,nm->n", p, log_p)
 
 
 class Fold:
@@ -86,6 +136,7 @@ class Fold:
         k, nets = objective.coefficients.shape
         self.q = np.empty((batches, objective.classes, nets, size), objective.dtype)
         self.c = np.empty((batches, k, nets, size), objective.dtype)
+        self._share = objective.share
         self.c[...] = (objective.coefficients / size)[:, :, None]
         self.rest = np.empty((nets, batches * size), objective.dtype)
         self._taken = np.empty((batches * size, objective.classes), objective.dtype)
@@ -95,6 +146,9 @@ class Fold:
     def load(self, rows: Array) -> None:
         """Make the batches of these rows (batches * size,) the next to be stepped through."""
         batches, m, nets, size = self.q.shape
+        if self._share != self.objective.share:
+            self._share = self.objective.share
+            self.c[...] = (self.objective.coefficients / size)[:, :, None]
         for r in range(nets):
             np.take(self.objective.targets[r], rows, axis=0, out=self._taken, mode="clip")
             np.take(self.objective.entropy[r], rows, out=self.rest[r], mode="clip")
@@ -107,8 +161,10 @@ class Fold:
         labelled, one_hot = y >= 0, y == np.arange(self.q.shape[1])[:, None]
         per_label = labelled / np.maximum(labelled.sum(axis=2, keepdims=True), 1)
         k = self.objective.temperatures.index(1)
-        for r, hard in enumerate(self.objective.hard):
-            self.q[:, :, r] += one_hot * (hard * per_label)
+        for r, (hard, even) in enumerate(zip(self.objective.hard, self.objective.even, strict=True)):
+            self.q[:, :, r] += one_hot * ((hard - even) * per_label)
+            if even:
+                self.q[:, :, r] += even / self.objective.classes * per_label
             self.c[:, k, r] = self.objective.coefficients[k, r] / self.size + hard * per_label[:, 0]
 
     def gradient(self, z: Array, d: Array, columns: slice = slice(None)) -> Callable[[int], None]:
@@ -155,16 +211,38 @@ class Fold:
 
 
 def _temperature(term: Term) -> float:
-    return 1.0 if term.teacher is None else float(term.options["temperature"])
+    return float(term.options["temperature"]) if term.teachers else 1.0
 
 
-def formula(terms: Sequence[Term]) -> str:
-    """The objective as a person writes it: `0.3 cross_entropy + 0.7 response(teacher, T=4)`."""
-    return " + ".join(_spell(term) for term in terms if term.weight)
+def formula(stages: Sequence[Stage]) -> str:
+    """The objective as a person writes it: `0.3 cross_entropy + 0.7 response(teacher, T=4)`; stages one after the
+    other."""
+    if len(stages) == 1:
+        return _sum(stages[0])
+    return ", then ".join(f"{stage.epochs} epochs of {_sum(stage)}" for stage in stages)
+
+
+def _sum(stage: Stage) -> str:
+    layers = "" if stage.train is None else f" (layers {', '.join(map(str, stage.train))})"
+    return " + ".join(_spell(term) for term in stage.terms if term.matters) + layers
 
 
 def _spell(term: Term) -> str:
-    if term.teacher is None:
-        return f"{term.weight:g} {term.loss}"
-    without = "" if term.options["t_squared"] else ", without T^2"
-    return f"{term.weight:g} {term.loss}({term.teacher}, T={term.options['temperature']:g}{without})"
+    weight = f"{term.weight:g}" if term.final_weight is None else f"({term.weight:g} to {term.final_weight:g})"
+    inside = [_ensemble(term)] if term.teachers else []
+    if "temperature" in term.options:
+        inside.append(f"T={term.options['temperature']:g}")
+    for name, usual in usual_options().items():
+        value = term.options.get(name, usual)
+        if value != usual:
+            inside.append("without T^2" if name == "t_squared" else f"{name}={_plain(value)}")
+    return f"{weight} {term.loss}" + (f"({', '.join(inside)})" if inside else "")
+
+
+def _ensemble(term: Term) -> str:
+    shares = {share for _, share in term.teachers}
+    return " + ".join(name if len(shares) == 1 else f"{share:.3g} {name}" for name, share in term.teachers)
+
+
+def _plain(value: object) -> str:
+    return str(dict(value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from distill.data import Data
 from distill.errors import ConfigError, DataError, printable
 from distill.model import load_model
 from distill.nn import mlp
-from distill.nn.ops import log_softmax
+from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
 from distill.results import MODELS, SPLITS
 from distill.store import RUN_END, RUN_FILES
@@ -64,7 +64,7 @@ def _page(folder: Path) -> str:
     models, classes = results["models"], [_name(c) for c in results["data"]["classes"]]
     parts = [
         _verdict(results),
-        _section("The three models", _one_seed(results) + _measures(results)),
+        _section("The three models", _one_seed(results) + _measures(results) + _teachers(results["teachers"])),
         _section("Every seed", _image(plots.gains(results["seeds"], results["verdict"]), "gain of every seed"))
         if len(results["seeds"]) > 1
         else "",
@@ -80,12 +80,16 @@ def _page(folder: Path) -> str:
         ),
         _section(
             "What the teacher is least sure of",
-            _unsure(folder, split, results["data"]["sha256"]),
+            _unsure(folder, split, results),
         ),
         _section(
             "Confusion matrices",
             f"<p class=soft>{SPLITS[split]} rows by true class (down) and chosen class (across).</p>"
-            + _flow(_confusion(name, np.array(models[name][split]["confusion"]), classes) for name in MODELS),
+            + _flow(
+                _confusion(name, np.array(models[name][split]["confusion"]), classes)
+                for name in MODELS
+                if models[name][split]
+            ),
         ),
         _section("The plan, as it ran", f"<pre>{escape(config.dump(_plan(folder)))}</pre>"),
         _section(
@@ -106,7 +110,7 @@ def _results(folder: Path) -> dict[str, Any]:
     path = folder / RUN_END
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"verdict", "models", "seeds", "history", "data"} - results.keys()
+        missing = {"verdict", "models", "seeds", "history", "data", "teachers"} - results.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(
             f"{path}: no results of a run: {error}; give the folder of a finished run, such as runs/config"
@@ -133,9 +137,14 @@ def _verdict(results: Mapping[str, Any]) -> str:
         f"<p>Student minus control in {SPLITS[found['split']]} accuracy; {escape(found['test'])} test, "
         f"p = {found['p_value']:.2g}. The student trains on <b>{_name(results['objective'])}</b>, the control on "
         f"<b>{_name(results['control_objective'])}</b>, from the same initial weights, on the same batches and labels. "
-        f"The teacher has {results['compression_ratio']:.2f} times the student's parameters.</p>"
+        + _size(results["compression_ratio"])
+        + "</p>"
         + (f"<ul>{advice}</ul>" if advice else "")
     )
+
+
+def _size(ratio: float | None) -> str:
+    return "" if ratio is None else f"The teacher has {ratio:.2f} times the student's parameters."
 
 
 def _one_seed(results: Mapping[str, Any]) -> str:
@@ -150,41 +159,60 @@ def _one_seed(results: Mapping[str, Any]) -> str:
 def _measures(results: Mapping[str, Any]) -> str:
     models, timings = results["models"], results["timings"]
     lines = []
-    for split in (split for split in SPLITS if split in models["teacher"]):
+    for split in (split for split in SPLITS if split in models["student"]):
         for key, (label, form) in MEASURES.items():
-            lines.append([f"{SPLITS[split]} {label}", *(form.format(models[name][split][key]) for name in MODELS)])
-    lines.append(["parameters", *(f"{models[name]['parameters']:,}" for name in MODELS)])
-    lines.append(["weights", *(f"{models[name]['bytes'] / 1024:,.1f} kB" for name in MODELS)])
+            found = [(models[name][split] or {}).get(key) for name in MODELS]
+            lines.append([f"{SPLITS[split]} {label}", *(_known(form, value) for value in found)])
+    lines.append(["parameters", *(_known("{:,}", models[name]["parameters"]) for name in MODELS)])
+    kilobytes = [models[name]["bytes"] and models[name]["bytes"] / 1024 for name in MODELS]
+    lines.append(["weights", *(_known("{:,.1f} kB", one) for one in kilobytes)])
     for rows_ in (1, 256):
         key = f"row_us_batch_{rows_}"
-        lines.append([f"inference per row, batch {rows_}", *(f"{timings[name][key]:.2f} µs" for name in MODELS)])
+        times = [timings.get(name, {}).get(key) for name in MODELS]
+        lines.append([f"inference per row, batch {rows_}", *(_known("{:.2f} µs", one) for one in times)])
     lines.append(["epoch of the model", *(_epoch(models[name]) for name in MODELS)])
     head = "".join(f"<th>{name}</th>" for name in ("", *MODELS))
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
 
 
+def _teachers(teachers: Mapping[str, Any]) -> str:
+    """Each teacher by itself, where the table's teacher is several, or learned from another."""
+    if len(teachers) == 1 and all(one["origin"] == "trained" for one in teachers.values()):
+        return ""
+    head = "<tr><th>teacher</th><th>share</th><th>validation accuracy</th><th>parameters</th><th>from</th></tr>"
+    body = "".join(
+        f"<tr><td>{_name(name)}</td><td>{one['share']:.2f}</td><td>{_known('{:.4f}', one['val_accuracy'])}</td>"
+        f"<td>{_known('{:,}', one['parameters'])}</td><td>{_name(one['objective'] or one['origin'])}</td></tr>"
+        for name, one in teachers.items()
+    )
+    return f"<div class=wide><table>{head}{body}</table></div>"
+
+
+def _known(form: str, value: float | None) -> str:
+    return "–" if value is None else form.format(value)
+
+
 def _epoch(model: Mapping[str, Any]) -> str:
     if not model["last"]:
-        return "untrained"
+        return "–" if model["kept"] is None else "untrained"
     return f"{model[model['kept']]['epoch']} of {model['last']['epoch']} (best {model['best']['epoch']})"
 
 
-def _unsure(folder: Path, split: str, sha256: str) -> str:
+def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
     """The rows of least confidence, each with its picture where it is one."""
     plan = _plan(folder)
     try:
         short = plan.distillation
         data = rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed)
-        if data.fingerprint() != sha256:
+        if data.fingerprint() != results["data"]["sha256"]:
             raise DataError(f"{plan.data.source}: its rows are no longer those of the run")
-        teacher, student = (load_model(folder / f"{name}.npz") for name in ("teacher", "student"))
-        shown = data.judged[split]
-        t, s = (mlp.logits(model.weights, shown.x) for model in (teacher, student))
+        shown, student = data.judged[split], load_model(folder / "student.npz")
+        s, t = mlp.logits(student.weights, shown.x), _teacher_logits(folder, plan, results, shown.x)
     except (DataError, KeyError) as error:
         return f"<p>Left out, as the run's data are not at hand any more: {escape(str(error))}</p>"
-    listening = [term for term in plan.student.terms if term.teacher and term.weight]
-    temperature = listening[0].options["temperature"] if listening else 1.0
+    softened = [term.options["temperature"] for term in plan.student.terms if "temperature" in term.options]
+    temperature = softened[0] if softened else 1.0
     p, q = (np.exp(log_softmax(z.astype(np.float64), temperature=temperature)) for z in (t, s))
     sure = np.exp(log_softmax(t.astype(np.float64))).max(axis=1)
     cards = (
@@ -195,6 +223,18 @@ def _unsure(folder: Path, split: str, sha256: str) -> str:
         "student's probabilities at that temperature. The shares of a row's classes are what distillation hands over."
     )
     return f"<p class=soft>{what}</p>{_flow(cards)}"
+
+
+def _teacher_logits(folder: Path, plan: config.Config, results: Mapping[str, Any], x: Any) -> Array:
+    """What the student listened to, where it was networks of the run."""
+    shares = {name: one["share"] for name, one in results["teachers"].items() if one["share"]}
+    members = []
+    for name in shares:
+        file = folder / (f"{name}.npz" if list(plan.teachers) == ["teacher"] else f"teacher.{name}.npz")
+        if plan.teachers[name].origin != "trained":
+            raise DataError(f"the teacher {name!r} is no network of the run")
+        members.append(mlp.logits(load_model(file).weights, x))
+    return combine(members, list(shares.values()), "probabilities")
 
 
 def _card(data: Data, row: int, p: Array, q: Array, x: Array, y: int) -> str:

@@ -1,4 +1,4 @@
-"""The story of a run: data -> teacher -> student and control -> results."""
+"""The story of a run: data -> teachers -> student and control -> results."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,16 +10,17 @@ from typing import Any
 from distill import config as configuration
 from distill import data as rows
 from distill import environment
-from distill.config import Config, Output
+from distill.config import Config, Output, heard
 from distill.data import Data
+from distill.data.table import locate
 from distill.errors import DistillError
-from distill.evidence import control_terms
+from distill.evidence import control_course
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
 from distill.store import RUN_FILES
 from distill.student import learn, view
-from distill.teacher import listen, obtain
+from distill.teacher import listen, method_of, needed, obtain
 from distill.train import OnEpoch
 
 log = logging.getLogger(__name__)
@@ -29,20 +30,27 @@ def run(
     config: Config | Mapping[str, Any] | str | Path,
     overrides: Iterable[str] = (),
     on_epoch: OnEpoch = lambda name, record: None,
+    teachers: Mapping[str, object] | None = None,
 ) -> Results:
     """Train a teacher, distil a student, train the control, and say what came of it.
 
     `config` is a Config, a mapping with the keys of a configuration file, or such a file's path; `overrides` are
     texts like "distillation.temperature=2". A file's run is kept in its run folder; a mapping's only where
-    `output.folder` names one. `on_epoch(model, record)` hears of every epoch. Raises a DistillError: ConfigError,
-    DataError, DivergedError, OutputError, or itself where the teacher learned nothing.
+    `output.folder` names one. `on_epoch(model, record)` hears of every epoch. `teachers` are objects by name, anything
+    with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does not know
+    is added to it. Raises a DistillError: ConfigError, DataError, DivergedError, OutputError, or itself where a teacher
+    learned nothing; TypeError for an object that lacks a method.
     """
     started = perf_counter()
-    plan = configuration.load(configuration.as_dict(config) if isinstance(config, Config) else config, overrides)
+    given = dict(teachers or {})
+    for name, one in given.items():
+        method_of(name, one)
+    source = configuration.as_dict(config) if isinstance(config, Config) else config
+    plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
     seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
     with Record(plan, on_epoch) as record:
-        first = experiment(plan, seed, record, data, threads=threads)
+        first = experiment(plan, seed, record, data, threads=threads, given=given)
         seeds = [first.figures(), *repeat(plan, first)]
         results = collect(plan, first, seeds, perf_counter() - started)
         record.finish(results)
@@ -50,25 +58,40 @@ def run(
 
 
 def experiment(
-    plan: Config, seed: int, record: Record, data: Data, shared: Experiment | None = None, threads: int = 1
+    plan: Config,
+    seed: int,
+    record: Record,
+    data: Data,
+    shared: Experiment | None = None,
+    threads: int = 1,
+    given: Mapping[str, object] | None = None,
 ) -> Experiment:
-    """Everything once under one seed; `shared` lends its teacher, and the labels that its student saw."""
-    (name, teacher_plan), *_ = plan.teachers.items()
-    teacher = (
-        shared.trained["teacher"]
-        if shared
-        else record.keep("teacher", obtain(teacher_plan, data, seed, record.hear, threads))
-    )
-    before = teacher.model.fingerprint()
+    """Everything once under one seed; `shared` lends its teachers, and the labels that its student saw."""
+    teachers = dict(shared.teachers) if shared else {}
+    for name in plan.teachers if not shared else ():
+        teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
+        if trained := teachers[name].trained:
+            record.keep(name if len(plan.teachers) == 1 and name == "teacher" else f"teacher.{name}", trained)
     seen = shared.seen if shared else view(plan.student, data, seed)
-    answers = {name: listen(teacher, seen)}
+    stages, hidden = plan.student.stages, len(plan.student.hidden)
+    answers = {
+        name: listen(
+            teachers[name],
+            seen.train,
+            needed(stages, name, teachers[name].depth, hidden),
+            plan.data.in_memory_mb,
+            plan.performance.cache,
+        )
+        for name in heard(plan.student.every_term)
+        if name in teachers
+    }
 
-    objectives = {"control": control_terms(plan.student.terms), "student": plan.student.terms}
-    learned = learn(plan.student, objectives, seen, answers, seed, record.hear, threads)
-    if teacher.model.fingerprint() != before:
-        raise DistillError("the teacher's weights changed while the student was trained; this is a bug, report it")
-    trained = {"teacher": teacher} | {name: record.keep(name, one) for name, one in learned.items()}
-    return Experiment(seed, data, seen, trained, answers)
+    courses = {"control": control_course(stages), "student": stages}
+    learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)
+    if not all(one.unchanged() for one in teachers.values()):
+        raise DistillError("a teacher's weights changed while the student was trained; this is a bug, report it")
+    learned = {name: record.keep(name, one) for name, one in learned.items()}
+    return Experiment(seed, data, seen, teachers, learned, answers, plan)
 
 
 def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
@@ -95,6 +118,7 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
 def files(plan: Config) -> list[Path]:
     """The files that a run of the plan reads and writes, so that no other output replaces one of them."""
     named = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
+    named += [locate(path) for one in plan.teachers.values() for path in (one.load, one.predictions) if path]
     read = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     return read + [Path(plan.output.folder or ".") / name for name in RUN_FILES if plan.output.folder]
 

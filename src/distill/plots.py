@@ -40,6 +40,8 @@ def curves(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     figure, axes = _figure(2)
     for axis, key, title in zip(axes, ("val_accuracy", "val_ce"), ("accuracy", "cross-entropy"), strict=True):
         for name, epochs in history.items():
+            if name not in COLOURS:
+                continue
             points = [
                 epochs[i] for i in sorted({round(k) for k in np.linspace(0, len(epochs) - 1, MOST_POINTS)}) if epochs
             ]
@@ -53,6 +55,8 @@ def sizes(models: Mapping[str, Mapping[str, Any]], split: str) -> str:
     """Accuracy against parameters."""
     figure, (axis,) = _figure(1)
     for name, model in models.items():
+        if model["parameters"] is None or not model[split]:
+            continue
         axis.scatter(model["parameters"], model[split]["accuracy"], 60, COLOURS[name], label=name)
     axis.set(xscale="log", xlabel="parameters", title="accuracy against parameters")
     axis.legend()
@@ -65,6 +69,8 @@ def reliability(models: Mapping[str, Mapping[str, Any]], split: str) -> str:
     figure, (axis,) = _figure(1)
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     for name, model in models.items():
+        if not model[split]:
+            continue
         bins = model[split]["reliability"]
         x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
         axis.plot(x, y, color=COLOURS[name], alpha=0.35)

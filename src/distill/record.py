@@ -58,6 +58,8 @@ class Record:
         """Save a finished model, and hand it on."""
         if self.folder:
             trained.model.save(self.folder / f"{name}.npz")
+            if trained.adapters.flat.size:
+                trained.model.save(self.folder / f"{name}.full.npz", dict(trained.adapters.views))
             log.info("%s: %d steps in %.2f s", name, trained.steps, trained.seconds)
         return trained
 

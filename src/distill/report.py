@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from distill.config import Config, dump
+from distill.config import LABELS_ONLY, Config, dump, heard, stages_of
 from distill.data import Data
-from distill.evidence import control_terms
+from distill.evidence import control_course
 from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.objective import formula
@@ -21,24 +21,27 @@ def run_text(results: Mapping[str, Any]) -> str:
     table = [["", *MODELS]]
     for split, name in SPLITS.items():
         if name in results["data"]["rows"]:
-            table.append([f"{name} accuracy", *(f"{results[f'{model}_{split}_accuracy']:.4f}" for model in MODELS)])
-            table.append([f"{name} cross-entropy", *(f"{results[f'{model}_{split}_ce']:.4f}" for model in MODELS)])
+            table.append([f"{name} accuracy", *(_share(results[f"{model}_{split}_accuracy"]) for model in MODELS)])
+            table.append([f"{name} cross-entropy", *(_share(results[f"{model}_{split}_ce"]) for model in MODELS)])
             prefix = "" if split == "val" else f"{split}_"
-            shares = [f"{results[f'{prefix}{key}']:.4f}" for key in ("agreement", "control_agreement")]
+            shares = [_share(results[f"{prefix}{key}"]) for key in ("agreement", "control_agreement")]
             table.append([f"{name} agreement with the teacher", "-", *shares])
     params = [results["teacher_params"], *[results["student_params"]] * 2]
-    table.append(["parameters", *(f"{count:,}" for count in params)])
-    table.append(["training seconds", *(f"{results['timings'][model]['seconds']:.2f}" for model in MODELS)])
-    found = results["verdict"]
+    table.append(["parameters", *("-" if count is None else f"{count:,}" for count in params)])
+    seconds = [results["timings"].get(model) for model in MODELS]
+    table.append(["training seconds", *("-" if one is None else f"{one['seconds']:.2f}" for one in seconds)])
+    found, ratio = results["verdict"], results["compression_ratio"]
+    size = "-" if ratio is None else f"the teacher has {ratio:.2f} times the student's parameters"
     return "\n".join(
         [
             _rows_text(results["data"]),
+            *_teachers_text(results["teachers"]),
             "",
             *_aligned(table),
             "",
-            f"compression: the teacher has {results['compression_ratio']:.2f} times the student's parameters",
-            f"student:     {results['objective']}",
-            f"control:     {results['control_objective']}, with the same initial weights and batches",
+            *_folded("compression:", size),
+            *_folded("student:", results["objective"]),
+            *_folded("control:", f"{results['control_objective']}, with the same initial weights and batches"),
             f"verdict:     {found['text']} (student - control, {SPLITS[found['split']]} accuracy)",
             *(f"{'':13}{line}" for sentence in results["advice"] for line in wrap(sentence, 92)),
             f"total:       {results['timings']['total_seconds']:.2f} s",
@@ -46,24 +49,65 @@ def run_text(results: Mapping[str, Any]) -> str:
     )
 
 
+def _teachers_text(teachers: Mapping[str, Any]) -> list[str]:
+    """A line for each teacher, where there is more to say than that one was trained on the labels."""
+    if len(teachers) == 1 and all(one["origin"] == "trained" for one in teachers.values()):
+        return []
+    lines: list[str] = []
+    for name, one in teachers.items():
+        figures = [f"validation accuracy {_share(one['val_accuracy'])}"]
+        figures += [f"{one['parameters']:,} parameters"] if one["parameters"] is not None else []
+        figures += [one["objective"] or ORIGINS[one["origin"]].replace("predictions", one["kind"] or "predictions")]
+        lines += _folded("teachers:" if not lines else "", f"{name}: {', '.join(figures)}")
+    return lines
+
+
+ORIGINS = {"load": "from a model file", "predictions": "from a file of predictions", "python": "from Python"}
+
+
+def _folded(title: str, text: str) -> list[str]:
+    return wrap(text, 107, initial_indent=f"{title:13}", subsequent_indent=f"{'':13}") or [title]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
 def plan_text(plan: Config, data: Data) -> str:
     """The whole plan of a run and what it comes to, for `check`."""
-    (name, teacher), *_ = plan.teachers.items()
-    sizes = [(data.features, *network.hidden, len(data.classes)) for network in (teacher, plan.student)]
-    params = [mlp.count(one) for one in sizes]
-    layers = [" - ".join(map(str, one)) for one in sizes]
+    lines: list[str] = []
+    own = (data.features, *plan.student.hidden, len(data.classes))
+    for name, one in plan.teachers.items():
+        title = "teacher:" if not lines else ""
+        if one.origin == "trained":
+            size = (data.features, *one.hidden, len(data.classes))
+            what = f"{_layers(size)}, {mlp.count(size):,} parameters"
+            learns = formula(stages_of(one, one.terms)) if one.terms != LABELS_ONLY else ""
+            what += "" if name == "teacher" else f" ({name}{': ' + learns if learns else ''})"
+        else:
+            what = f"{ORIGINS[one.origin]} ({name}: {getattr(one, one.origin)})"
+        lines += _folded(title, what)
+    count = mlp.count(own)
+    teachers = [plan.teachers[name] for name in heard(plan.student.every_term) if name in plan.teachers]
+    teachers = teachers or [list(plan.teachers.values())[-1]]
+    known = all(one.origin == "trained" for one in teachers)
+    total = sum(mlp.count((data.features, *one.hidden, len(data.classes))) for one in teachers)
     return "\n".join(
         [
             dump(plan),
             _rows_text(describe(data, view(plan.student, data, plan.distillation.random_seed))),
-            f"teacher:     {layers[0]}, {params[0]:,} parameters" + ("" if name == "teacher" else f" ({name})"),
-            f"student:     {layers[1]}, {params[1]:,} parameters",
-            f"compression: {params[0] / params[1]:.5f}",
-            f"objective:   {formula(plan.student.terms)}",
-            f"control:     {formula(control_terms(plan.student.terms))}",
+            *lines,
+            f"student:     {_layers(own)}, {count:,} parameters",
+            f"compression: {total / count:.5f}" if known else "compression: -",
+            *_folded("objective:", formula(plan.student.stages)),
+            *_folded("control:", formula(control_course(plan.student.stages))),
             "The plan is sound; nothing was trained and nothing written.",
         ]
     )
+
+
+def _layers(sizes: Sequence[int]) -> str:
+    return " - ".join(map(str, sizes))
 
 
 def bench_text(figures: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What a run found, as one plain mapping: the content of results.json."""
 
+import hashlib
 import math
 import os
 import platform
@@ -12,14 +13,16 @@ import numpy as np
 import yaml
 
 from distill import __version__, config, environment, metrics
-from distill.config import Config
+from distill.answers import Answers, said
+from distill.config import Config, heard, stages_of
 from distill.data import Data
-from distill.evidence import advice, control_terms, verdict
+from distill.evidence import advice, control_course, verdict
 from distill.model import Model
 from distill.nn import mlp
-from distill.nn.ops import log_softmax
+from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array, Vector
 from distill.objective import formula
+from distill.teacher import Obtained
 from distill.train import Trained
 
 SCHEMA_VERSION = 1
@@ -29,44 +32,63 @@ SPLITS = {"val": "validation", "test": "test"}  # in the keys of the results -> 
 
 
 class Results(dict[str, Any]):
-    """The mapping that results.json holds, with the three models beside it."""
+    """The mapping that results.json holds, with the models beside it. `teacher` is the one that the student listens to,
+    None where that is no network or not a single one; `teachers` are all networks among them, by name."""
 
-    teacher: Model
+    teacher: Model | None
     student: Model
     control: Model
+    teachers: dict[str, Model]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that one seed gave: the data, what the student saw of them, the three networks, the teachers' answers
-    (N,M) on the rows that the student saw."""
+    """Everything that one seed gave: the data, what the student saw of them, the teachers, the networks that learned
+    from them, and the teachers' answers to the rows that the student saw."""
 
     seed: int
     data: Data
     seen: Data
-    trained: Mapping[str, Trained]
-    answers: Mapping[str, Array]
+    teachers: Mapping[str, Obtained]
+    learned: Mapping[str, Trained]
+    answers: Mapping[str, Answers]
+    plan: Config
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Those that the student listens to, each with its share; the last teacher where it listens to none."""
+        found = {name: share for name, share in heard(self.plan.student.every_term).items() if name in self.teachers}
+        total = sum(found.values())
+        return {name: share / total for name, share in found.items()} or {list(self.teachers)[-1]: 1.0}
 
     def logits(self, split: str) -> dict[str, Array]:
-        """Every network's logits on one split."""
-        x = self.data.judged[split].x
-        return {name: mlp.logits(one.model.weights, x) for name, one in self.trained.items()}
+        """The logits of student, control and, where it answers for these rows, "teacher": all that the student listens
+        to, together."""
+        rows = self.data.judged[split]
+        found = {name: mlp.logits(self.learned[name].model.weights, rows.x) for name in ("student", "control")}
+        said = {name: self.teachers[name].logits(rows) for name in self.shares}
+        members = [one for one in said.values() if one is not None]
+        if len(members) == len(said):
+            found["teacher"] = combine(members, list(self.shares.values()), "probabilities")
+        return found
 
     def figures(self) -> dict[str, Any]:
         """What the verdict needs of this seed, on the test set where there is one, else on the validation rows.
 
-        `won` and `lost` count the rows on which only the student, or only the control, is right.
+        `won` and `lost` count the rows on which only the student, or only the control, is right. What a teacher that
+        has no answers for these rows would be judged by is None.
         """
         split = list(self.data.judged)[-1]
         y, logits = self.data.judged[split].y, self.logits(split)
         right = {name: z.argmax(axis=1) == y for name, z in logits.items()}
         figures: dict[str, Any] = {"seed": self.seed, "split": split, "rows": len(y)}
         for name in MODELS:
-            figures[f"{name}_accuracy"] = metrics.accuracy(logits[name], y)
-            figures[f"{name}_ce"] = metrics.cross_entropy(logits[name], y)
+            z = logits.get(name)
+            figures[f"{name}_accuracy"] = None if z is None else metrics.accuracy(z, y)
+            figures[f"{name}_ce"] = None if z is None else metrics.cross_entropy(z, y)
+        for key, name in (("agreement", "student"), ("control_agreement", "control")):
+            figures[key] = metrics.agreement(logits[name], logits["teacher"]) if "teacher" in logits else None
         return figures | {
-            "agreement": metrics.agreement(logits["student"], logits["teacher"]),
-            "control_agreement": metrics.agreement(logits["control"], logits["teacher"]),
             "won": int((right["student"] & ~right["control"]).sum()),
             "lost": int((right["control"] & ~right["student"]).sum()),
         }
@@ -75,34 +97,42 @@ class Experiment:
 def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]], seconds: float) -> Results:
     """Judge the first seed's networks on the rows that none was trained on, and every seed for the verdict.
 
-    Accuracies and agreements are shares from 0 to 1, cross-entropies are in nats, seconds are wall-clock.
+    Accuracies and agreements are shares from 0 to 1, cross-entropies are in nats, seconds are wall-clock. What cannot
+    be known of a teacher, such as the size of one that is a file of predictions, is None.
     """
-    data, trained = first.data, first.trained
+    data, learned = first.data, {name: first.learned[name] for name in ("student", "control")}
     logits = {split: first.logits(split) for split in data.judged}
-    judged = {
-        name: {split: metrics.summary(z[name], data.judged[split].y, z["teacher"]) for split, z in logits.items()}
-        | {"parameters": trained[name].model.n_parameters, "bytes": trained[name].model.weights.flat.nbytes}
-        | _epochs(trained[name])
-        for name in MODELS
+    judged = {"teacher": _judged_teacher(first, logits)} | {
+        name: {split: metrics.summary(z[name], data.judged[split].y, z.get("teacher")) for split, z in logits.items()}
+        | {"parameters": one.model.n_parameters, "bytes": one.model.weights.flat.nbytes}
+        | _epochs(one)
+        for name, one in learned.items()
     }
     found = verdict(seeds, shared=plan.evidence.share_teacher)
+    heard_alone = first.teachers[next(iter(first.shares))] if len(first.shares) == 1 else None
+    networks = {name: one.trained for name, one in first.teachers.items() if one.trained}
+    own = {"teacher": heard_alone.trained} if heard_alone and heard_alone.trained else {}
+    timed = {**own, **learned}
     results = Results(
         _headline(judged, list(data.judged))
         | {
             "verdict": found,
-            "advice": advice(seeds, found["outcome"], _softness(plan, first), _follows(plan, first)),
+            "advice": advice(seeds, found["outcome"], _softness(plan, first), _follows(first)),
             "seeds": list(seeds),
-            "objective": formula(plan.student.terms),
-            "control_objective": formula(control_terms(plan.student.terms)),
+            "objective": formula(plan.student.stages),
+            "control_objective": formula(control_course(plan.student.stages)),
             "models": judged,
+            "teachers": {name: _teacher(first, name) for name in first.teachers},
             "data": describe(data, first.seen),
-            "teacher_sha256": trained["teacher"].model.fingerprint(),
-            "history": {name: trained[name].history for name in MODELS},
+            "teacher_sha256": _print(first),
+            "history": {name: one.history for name, one in timed.items()}
+            | {name: one.history for name, one in networks.items() if one not in timed.values()}
+            | {name: one.history for name, one in first.learned.items() if name not in learned},
             "config": config.as_dict(plan),
             "timings": {
-                name: {"seconds": trained[name].seconds, "steps": trained[name].steps}
-                | _latency(trained[name].model.weights, data.validation.x[:256])
-                for name in MODELS
+                name: {"seconds": one.seconds, "steps": one.steps}
+                | _latency(one.model.weights, data.validation.x[:256])
+                for name, one in timed.items()
             }
             | {"total_seconds": seconds},
             "versions": {
@@ -119,8 +149,49 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
             },
         }
     )
-    results.teacher, results.student, results.control = (trained[name].model for name in MODELS)
+    results.teacher = heard_alone.model if heard_alone else None
+    results.student, results.control = (learned[name].model for name in ("student", "control"))
+    results.teachers = {name: one.model for name, one in first.teachers.items() if one.model}
     return results
+
+
+def _judged_teacher(first: Experiment, logits: Mapping[str, Mapping[str, Array]]) -> dict[str, Any]:
+    """The figures of all that the student listens to, together."""
+    data, members = first.data, [first.teachers[name] for name in first.shares]
+    sizes = [one.parameters for one in members]
+    parameters = None if None in sizes else sum(size or 0 for size in sizes)
+    judged: dict[str, Any] = {
+        split: metrics.summary(z["teacher"], data.judged[split].y, z["teacher"]) if "teacher" in z else None
+        for split, z in logits.items()
+    }
+    judged |= {"parameters": parameters, "bytes": None if parameters is None else 4 * parameters}
+    trained = members[0].trained if len(members) == 1 else None
+    return judged | (_epochs(trained) if trained else {"kept": None, "last": None, "best": None})
+
+
+def _teacher(first: Experiment, name: str) -> dict[str, Any]:
+    """One teacher by itself: where it comes from, its share in what the student hears, and what it is right about."""
+    one, plan = first.teachers[name], first.plan.teachers[name]
+    figures: dict[str, Any] = {
+        "origin": plan.origin,
+        "kind": one.kind,
+        "share": first.shares.get(name, 0.0),
+        "parameters": one.parameters,
+        "objective": formula(stages_of(plan, plan.terms)) if one.trained else None,
+    }
+    for split, rows in first.data.judged.items():
+        z = one.logits(rows)
+        figures[f"{split}_accuracy"] = None if z is None else metrics.accuracy(z, rows.y)
+        figures[f"{split}_ce"] = None if z is None else metrics.cross_entropy(z, rows.y)
+    return figures
+
+
+def _print(first: Experiment) -> str | None:
+    """One SHA-256 for all that the student listens to; that of the weights where it is one network."""
+    prints = [first.teachers[name].print for name in sorted(first.shares)]
+    if None in prints:
+        return None
+    return prints[0] if len(prints) == 1 else hashlib.sha256("".join(map(str, prints)).encode()).hexdigest()
 
 
 def describe(data: Data, seen: Data) -> dict[str, Any]:
@@ -143,13 +214,15 @@ def describe(data: Data, seen: Data) -> dict[str, Any]:
 def _headline(judged: Mapping[str, Any], splits: Sequence[str]) -> dict[str, Any]:
     """The flat keys that come first: the three models on every split, by name."""
 
-    def of(name: str, split: str) -> dict[str, float]:
-        return {f"{name}_{split}_{key}": judged[name][split][key] for key in ("accuracy", "ce")}
+    def of(name: str, split: str) -> dict[str, float | None]:
+        found = judged[name][split] or {}
+        return {f"{name}_{split}_{key}": found.get(key) for key in ("accuracy", "ce")}
 
     params = {f"{name}_params": judged[name]["parameters"] for name in ("teacher", "student")}
-    facts = of("teacher", "val") | of("student", "val") | params
+    facts: dict[str, Any] = of("teacher", "val") | of("student", "val") | params
+    known = params["teacher_params"] is not None
     facts |= {
-        "compression_ratio": params["teacher_params"] / params["student_params"],
+        "compression_ratio": params["teacher_params"] / params["student_params"] if known else None,
         "schema_version": SCHEMA_VERSION,
     }
     for split in splits:
@@ -184,26 +257,28 @@ def _latency(weights: Vector, x: Array) -> dict[str, float]:
 
 
 def _softness(plan: Config, first: Experiment) -> list[float]:
-    """Per term that listens to a teacher, the mean entropy of its soft targets as a share of log M."""
+    """Per term with soft targets of teachers, their mean entropy as a share of log M."""
     shares = []
     for term in plan.student.terms:
-        if term.weight and term.teacher is not None:
-            answers, total = first.answers[term.teacher], 0.0
-            for start in range(0, len(answers), ROWS_AT_ONCE):
-                some = answers[start : start + ROWS_AT_ONCE].astype(np.float64)
+        if term.matters and "temperature" in term.options and term.teachers[0][0] in first.answers:
+            rows, total = len(first.seen.train), 0.0
+            classes = len(first.data.classes)
+            for start in range(0, rows, ROWS_AT_ONCE):
+                some = said(term, first.answers, slice(start, start + ROWS_AT_ONCE))
                 log_p = log_softmax(some, term.options["temperature"])
                 total -= float((np.exp(log_p) * log_p).sum())
-            shares.append(total / len(answers) / math.log(answers.shape[1]))
+            shares.append(total / rows / math.log(classes))
     return shares
 
 
-def _follows(plan: Config, first: Experiment) -> float | None:
-    """The student's agreement with its teacher on the rows that it was trained on."""
-    heard = [term.teacher for term in plan.student.terms if term.weight and term.teacher is not None]
-    if not heard:
+def _follows(first: Experiment) -> float | None:
+    """The student's agreement with what it listens to on the rows that it was trained on."""
+    if not first.answers:
         return None
-    weights, x, answers, same = first.trained["student"].model.weights, first.seen.train.x, first.answers[heard[0]], 0.0
-    for start in range(0, len(answers), ROWS_AT_ONCE):
+    weights, x, rows, same = first.learned["student"].model.weights, first.seen.train.x, len(first.seen.train), 0.0
+    for start in range(0, rows, ROWS_AT_ONCE):
         some = slice(start, start + ROWS_AT_ONCE)
-        same += metrics.agreement(mlp.logits(weights, x[some]), answers[some]) * len(answers[some])
-    return same / len(answers)
+        heard_here = [first.answers[name].logits[some] for name in first.answers]
+        teacher = combine(heard_here, [first.shares[name] for name in first.answers], "probabilities")
+        same += metrics.agreement(mlp.logits(weights, x[some]), teacher) * len(teacher)
+    return same / rows

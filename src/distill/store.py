@@ -30,7 +30,7 @@ RUN_FILES = (RUN_MARK, "config.yaml", "teacher.npz", "control.npz", "student.npz
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which replaces `path` only once it is complete and on disk. Parent folders are created."""
-    with _as_output_error(path):
+    with as_output_error(path):
         if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
             with path.open("wb") as file:
                 yield file
@@ -62,7 +62,7 @@ def to_json(content: Any) -> str:
 def check_writable(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
     or an output that would replace a file that the command reads or writes itself."""
-    with _as_output_error(output):
+    with as_output_error(output):
         if output.is_dir():
             raise OutputError(f"{output}: is a folder; name a file")
         if output.exists() and not output.is_file():
@@ -131,14 +131,14 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        with _as_output_error(path):
+        with as_output_error(path):
             self.path = _resolve(path)
             self.partial = self.path.with_name(self.path.name + ".partial")
         self.lock: int | None = None
 
     def check(self) -> None:
         """Raise OutputError where no run can be kept: a file, or a folder with files that no run wrote."""
-        with _as_output_error(self.path):
+        with as_output_error(self.path):
             for folder in (self.path, self.partial):
                 if folder.exists() and not folder.is_dir():
                     raise OutputError(f"{folder}: is a file; name another output.folder")
@@ -149,7 +149,7 @@ class RunFolder:
 
     def __enter__(self) -> "RunFolder":
         self.check()
-        with _as_output_error(self.path):
+        with as_output_error(self.path):
             self._take_lock()
             for left in self.partial.iterdir():  # what an interrupted run left behind
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -167,7 +167,7 @@ class RunFolder:
     def publish(self) -> None:
         """Put the finished files in their place. results.json says that a run is complete: the old one goes first, the
         new one comes last, so that FOLDER never holds the results of one run beside the models of another."""
-        with _as_output_error(self.path):
+        with as_output_error(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / RUN_MARK).touch()
             (self.path / RUN_END).unlink(missing_ok=True)
@@ -195,7 +195,7 @@ class RunFolder:
 
 
 @contextmanager
-def _as_output_error(path: Path) -> Iterator[None]:
+def as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from distill.config import Student, Term
-from distill.data import Data, Rows
+from distill.answers import Answers
+from distill.config import Stage, Student
+from distill.data import Data
 from distill.data.split import stratified
-from distill.nn.vector import Array
 from distill.streams import stream
 from distill.train import OnEpoch, Trained, fit
 
@@ -31,20 +31,37 @@ def view(plan: Student, data: Data, seed: int) -> Data:
         flipped = rng.permutation(labelled)[: round(plan.label_noise * len(labelled))]
         y[flipped] = (y[flipped] + rng.integers(1, len(data.classes), len(flipped))) % len(data.classes)
     kept = plan.unlabelled == "use" or len(labelled) == len(y)
-    return replace(data, train=Rows(data.train.x, y) if kept else Rows(data.train.x[labelled], y[labelled]))
+    seen = replace(data.train, y=y)
+    return replace(data, train=seen if kept else seen.take(labelled))
 
 
 def learn(
     plan: Student,
-    objectives: Mapping[str, Sequence[Term]],
+    courses: Mapping[str, Sequence[Stage]],
     data: Data,
-    answers: Mapping[str, Array],
+    answers: Mapping[str, Answers],
     seed: int,
     on_epoch: OnEpoch,
     threads: int = 1,
 ) -> dict[str, Trained]:
-    """Train the student's network once for each of the named objectives, on the data as `view` gives them.
+    """Train the student's network once for each of the named courses, on the data as `view` gives them; with `peers`,
+    so many more of them as learn from the student and it from them.
 
-    Under one seed every one of them has the same initial weights and batches, whatever its name and terms.
+    Under one seed every one has the same initial weights and batches, whatever its name and terms, except the peers,
+    which begin elsewhere. Raises DataError where a teacher's answers are not those to the student's rows.
     """
-    return fit(objectives, plan, data, answers, seed, "student", on_epoch, threads)
+    for name, one in answers.items():
+        one.check(data.train.ids, name)
+    peers = [f"peer{i}" for i in range(1, plan.peers + 1)]
+    return fit(
+        {**courses, **dict.fromkeys(peers, courses["student"])},
+        plan,
+        data,
+        answers,
+        seed,
+        "student",
+        on_epoch,
+        threads,
+        noise=plan.noise,
+        peers=["student", *peers] if peers else [],
+    )

@@ -1,41 +1,341 @@
-"""Teachers: obtain them, make sure they are worth listening to, and listen to them once."""
+"""Teachers: obtain them, make sure they are worth listening to, and listen to them once.
 
-from dataclasses import replace
+A teacher is whatever answers for rows: a network trained here, a model file, a file of predictions, or an object given
+from Python.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from distill import metrics
-from distill.config import Training
-from distill.data import Data, Rows
-from distill.errors import DistillError
+from distill import predictions as files
+from distill.answers import Answers, keep
+from distill.config import Config, Stage, Teacher, layer_pairs, stages_of
+from distill.data import Data, Rows, spelled, unscaled
+from distill.data.scaling import blocks
+from distill.errors import DataError, DistillError
+from distill.model import Model, load_model
 from distill.nn import mlp
 from distill.nn.vector import Array
-from distill.objective import LABELS_ONLY
-from distill.train import OnEpoch, Trained, fit, judge
+from distill.train import OnEpoch, Trained, fit
+
+FEW_RIGHT = "is the order of its classes the right one?"
 
 
-def obtain(plan: Training, data: Data, seed: int, on_epoch: OnEpoch, threads: int = 1) -> Trained:
-    """Train a teacher on the labels alone, and refuse one that learned nothing.
+class TeacherModel(ABC):
+    """A teacher of your own: subclass it, and give an instance to `distill.run(..., teachers={name: it})`.
 
-    Raises DistillError when it is no better than always guessing the commonest class.
+    `classes`, where set, are the labels in the order of the logits, and are held against those of the data. `depth` is
+    the number of hidden layers that `features` can show.
     """
-    known = data.train.y >= 0
-    labelled = data if known.all() else replace(data, train=Rows(data.train.x[known], data.train.y[known]))
-    teacher = fit({"teacher": LABELS_ONLY}, plan, labelled, {}, seed, "teacher", on_epoch, threads)["teacher"]
-    accuracy = judge(teacher.model.weights, data.validation)["accuracy"]
-    guessing = metrics.commonest_share(data.train.y, data.validation.y)
-    if guessing == 1:
+
+    classes: Sequence[Any] | None = None
+    depth: int = 0
+
+    @abstractmethod
+    def logits(self, x: Array) -> ArrayLike:  # (N,D) -> (N,M)
+        """Logits of raw rows, unscaled, as in the training file. Logarithms of probabilities are logits, too."""
+
+    def features(self, x: Array, layer: int) -> ArrayLike:  # (N,D) -> (N,C)
+        """What hidden layer 1 to `depth` says of raw rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no features of layer {layer}")
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A teacher that is ready to answer: `respond(rows, layers)` gives logits (N,M) and hidden layers {k: (N,C)}, or
+    None for rows that it cannot answer for. `refresh` does so for features as a network takes them, with noise."""
+
+    name: str
+    respond: Callable[[Rows, Collection[int]], tuple[Array, dict[int, Array]] | None]
+    refresh: Callable[[Array, Collection[int]], tuple[Array, dict[int, Array]]] | None
+    depth: int = 0
+    model: Model | None = None
+    trained: Trained | None = None
+    parameters: int | None = None
+    print: str | None = None  # its fingerprint, where it has one
+    kind: str | None = None  # logits or probabilities, where that had to be found out
+
+    def unchanged(self) -> bool:
+        """Whether its weights are still those that it was obtained with."""
+        return self.model is None or self.model.fingerprint() == self.print
+
+    def logits(self, rows: Rows) -> Array | None:
+        """Logits (N,M), or None where it cannot answer."""
+        found = self.respond(rows, ())
+        return None if found is None else found[0]
+
+
+def obtain(
+    name: str,
+    plan: Config,
+    data: Data,
+    above: Mapping[str, Obtained],
+    seed: int,
+    on_epoch: OnEpoch,
+    threads: int = 1,
+    given: object = None,
+) -> Obtained:
+    """Get one teacher of the plan, and refuse one that knows nothing. `above` are those that it may have learned from,
+    `given` the object where it comes from Python.
+
+    Raises DistillError where it is no better than always guessing the commonest class, DataError where it does not fit
+    the data, TypeError where an object lacks a method.
+    """
+    one = plan.teachers[name]
+    obtained = OBTAIN[one.origin](name, plan, data, above, seed, on_epoch, threads, given)
+    _worth_hearing(obtained, one, data)
+    return obtained
+
+
+def needed(stages: Sequence[Stage], name: str, depth: int, hidden: int) -> list[int]:
+    """The layers of a teacher that a network with so many hidden layers looks at; 0 is the input."""
+    terms = [term for stage in stages for term in stage.terms if term.matters and term.layered]
+    maps = [term.options["layers"] for term in terms if term.teachers[0][0] == name]
+    if not depth and "auto" in maps:
+        raise DataError(f"teacher {name!r}: has no hidden layers to look at; use a loss on logits, or another teacher")
+    try:
+        pairs = [layer_pairs(layers, depth, hidden) for layers in maps]
+    except ValueError as error:
+        raise DataError(f"teacher {name!r}: {error}") from None
+    return sorted({t for some in pairs for t, _ in some})
+
+
+def listen(teacher: Obtained, rows: Rows, layers: Collection[int], megabytes: float, cache: str | None) -> Answers:
+    """The frozen teacher's answers to these rows. They never change, so they are computed once: in memory, or on disk
+    where they take more than so many megabytes; in the folder `cache` for later runs, too."""
+    inner = [k for k in layers if k]
+    first = rows.take(np.arange(1))
+    found = teacher.respond(first, inner)
+    if found is None:
+        raise DataError(f"teacher {teacher.name!r}: has no answers for the rows that the student is trained on")
+    n, logits = len(rows), found[0]
+    shapes = {"logits": (n, logits.shape[1])} | {f"h{k}": (n, one.shape[1]) for k, one in found[1].items()}
+    folder = Path(cache) if cache is not None and teacher.print is not None else None
+    ask = _ask(teacher, rows, inner)
+    if folder is None and 4 * sum(n * width for _, width in shapes.values()) <= megabytes * 1_000_000:
+        arrays: dict[str, Array] = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
+        held = None
+        for some, z, hidden in ask:
+            arrays["logits"][some] = z
+            for k, one in hidden.items():
+                arrays[f"h{k}"][some] = one
+    else:
+        key = {"teacher": teacher.print or "", "rows": _print_of(rows) if folder else "", "layers": inner}
+        arrays, held = keep(ask, shapes, folder, key, rows.ids)
+    features: dict[int, Any] = {k: arrays[f"h{k}"] for k in inner}
+    if 0 in layers:
+        features[0] = rows.x
+    return Answers(arrays["logits"], features, rows.ids, teacher.depth, teacher.refresh, held)
+
+
+def _ask(teacher: Obtained, rows: Rows, layers: Collection[int]) -> Iterator[tuple[slice, Array, Mapping[int, Array]]]:
+    most = len(rows) if isinstance(rows.x, np.ndarray) else 1
+    for some in blocks(len(rows), rows.x.shape[1]) if most == 1 else [slice(0, len(rows))]:
+        found = teacher.respond(rows.take(np.arange(len(rows))[some]) if most == 1 else rows, layers)
+        assert found is not None
+        yield some, *found
+
+
+def _print_of(rows: Rows) -> str:
+    """SHA-256 of the rows as the networks take them."""
+    digest = hashlib.sha256()
+    for some in blocks(*rows.x.shape):
+        digest.update(rows.x[some].tobytes())
+    return digest.hexdigest()
+
+
+def _worth_hearing(teacher: Obtained, plan: Teacher, data: Data) -> None:
+    rows, where = data.validation, "validation"
+    guessing = metrics.commonest_share(data.train.y, rows.y)
+    logits = teacher.logits(rows)
+    if logits is None:
+        known = np.flatnonzero(data.train.y >= 0)
+        rows, where = data.train.take(known), "training"
+        guessing, logits = metrics.commonest_share(rows.y, rows.y), teacher.logits(rows)
+        assert logits is not None
+    elif guessing == 1:
         raise DistillError(
             "the validation rows hold a single class, so that guessing it is always right and no teacher can be judged;"
             " lower train_ratio, or give more rows of the other classes"
         )
-    if accuracy <= guessing:
+    accuracy = metrics.accuracy(logits, rows.y)
+    if accuracy > guessing:
+        return
+    known_as = "the teacher" if teacher.name == "teacher" else f"the teacher {teacher.name!r}"
+    compared = f"always guessing the commonest class gives {guessing:.4f}; nothing was distilled"
+    if plan.origin == "trained":
         raise DistillError(
-            f"the teacher learned nothing: {accuracy:.4f} of the validation rows right after {plan.epochs} epochs, "
-            f"while always guessing the commonest class gives {guessing:.4f}; nothing was distilled. Try more "
-            f"teacher_epochs, another learning_rate (now {plan.learning_rate:g}), or check the label column"
+            f"{known_as} learned nothing: {accuracy:.4f} of the {where} rows right after {plan.epochs} epochs, "
+            f"while {compared}. Try more teacher_epochs, another learning_rate (now {plan.learning_rate:g}), or check "
+            f"the label column"
         )
-    return teacher
+    raise DistillError(
+        f"{known_as} knows nothing about these rows: {accuracy:.4f} of the {where} rows right, while {compared}. "
+        f"{FEW_RIGHT[0].upper()}{FEW_RIGHT[1:]}"
+    )
 
 
-def listen(teacher: Trained, data: Data) -> Array:
-    """The frozen teacher's logits (N,M) for every training row; they never change, so they are computed once."""
-    return mlp.logits(teacher.model.weights, data.train.x)
+def _train(
+    name: str,
+    plan: Config,
+    data: Data,
+    above: Mapping[str, Obtained],
+    seed: int,
+    on_epoch: OnEpoch,
+    threads: int,
+    given: object,
+) -> Obtained:
+    one = plan.teachers[name]
+    stages, own = stages_of(one, one.terms), {n: t for term in one.terms for n, _ in term.teachers for t in [above[n]]}
+    known = data.train.y >= 0
+    seen = data if known.all() or own else replace(data, train=data.train.take(np.flatnonzero(known)))
+    answers = {
+        n: listen(
+            t,
+            seen.train,
+            needed(stages, n, t.depth, len(one.hidden)),
+            plan.data.in_memory_mb,
+            plan.performance.cache,
+        )
+        for n, t in own.items()
+    }
+    streams = "teacher" if name == "teacher" else f"teacher {name}"
+    trained = fit({name: stages}, one, seen, answers, seed, streams, on_epoch, threads)[name]
+    return of_model(name, trained.model, trained)
+
+
+def of_model(name: str, model: Model, trained: Trained | None = None) -> Obtained:
+    """A network that takes rows as the data has them."""
+
+    def refresh(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
+        return mlp.activations(model.weights, x, layers)
+
+    return Obtained(
+        name,
+        lambda rows, layers: refresh(rows.x, layers),  # type: ignore[arg-type]
+        refresh,
+        len(model.sizes) - 2,
+        model,
+        trained,
+        model.n_parameters,
+        model.fingerprint(),
+    )
+
+
+def _load(
+    name: str, plan: Config, data: Data, above: object, seed: int, on_epoch: object, threads: int, given: object
+) -> Obtained:
+    path = plan.teachers[name].load
+    assert path is not None
+    model = load_model(path)
+    if model.n_features != data.features:
+        what = f"takes {model.n_features} features, but the data have {data.features}"
+        raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
+    if model.names and data.names and model.names != data.names:
+        what = f"takes the features {_list(model.names)}, but the data have {_list(data.names)}"
+        raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
+    _same_classes(name, path, model.classes, data.classes)
+
+    def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
+        return mlp.activations(model.weights, model.scaling.apply(x), layers)
+
+    own = of_model(name, model)
+    return replace(
+        own,
+        respond=lambda rows, layers: answer(unscaled(plan.data, rows, data.names), layers),
+        refresh=lambda x, layers: answer(data.scaling.undo(x), layers),
+    )
+
+
+def _predictions(
+    name: str, plan: Config, data: Data, above: object, seed: int, on_epoch: object, threads: int, given: object
+) -> Obtained:
+    one = plan.teachers[name]
+    assert one.predictions is not None
+    found = files.read(one.predictions, one.kind, data, name)
+
+    def respond(rows: Rows, layers: Collection[int]) -> tuple[Array, dict[int, Array]] | None:
+        logits = None if rows.tested else found.of(rows.ids)
+        return None if logits is None else (logits, {})
+
+    return Obtained(name, respond, None, print=found.print, kind=found.kind)
+
+
+def _python(
+    name: str, plan: Config, data: Data, above: object, seed: int, on_epoch: object, threads: int, given: object
+) -> Obtained:
+    if given is None:
+        what = f"teacher {name!r} is an object from Python ({plan.teachers[name].python}), and none is given"
+        raise DistillError(f"{what}; call distill.run(..., teachers={{{name!r}: it}})")
+    ask = method_of(name, given)
+    classes = getattr(given, "classes", None) if hasattr(given, "logits") else getattr(given, "classes_", None)
+    if classes is not None:
+        _same_classes(name, type(given).__name__, tuple(np.asarray(classes).tolist()), data.classes)
+
+    def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
+        logits = _sound(name, ask(x), (len(x), len(data.classes)))
+        hidden = {k: _sound(name, given.features(x, k), (len(x), None)) for k in layers}  # type: ignore[attr-defined]
+        return logits, hidden
+
+    count = getattr(given, "n_parameters", None)
+    return Obtained(
+        name,
+        lambda rows, layers: answer(unscaled(plan.data, rows, data.names), layers),
+        lambda x, layers: answer(data.scaling.undo(x), layers),
+        depth=int(getattr(given, "depth", 0)) if hasattr(given, "features") else 0,
+        parameters=count if isinstance(count, int) else None,
+    )
+
+
+def method_of(name: str, given: object) -> Callable[[Array], Array]:
+    """What asks an object for logits: its `logits`, or `predict_proba` (scikit-learn's protocol). Raises TypeError."""
+    if callable(getattr(given, "logits", None)):
+        return lambda x: np.asarray(given.logits(x))  # type: ignore[attr-defined]
+    if callable(getattr(given, "predict_proba", None)):
+        return lambda x: files.as_logits(np.asarray(given.predict_proba(x)), "probabilities", f"teacher {name!r}")[0]  # type: ignore[attr-defined]
+    what = f"teacher {name!r} is of type {type(given).__name__}, which lacks the method predict_proba"
+    raise TypeError(f"{what}; give it one (rows -> probabilities), or subclass distill.TeacherModel")
+
+
+def _sound(name: str, array: Any, shape: tuple[int, int | None]) -> Array:
+    """An answer as a network would give it. Raises DataError."""
+    found = np.asarray(array)
+    wanted = f"({shape[0]}, {'units' if shape[1] is None else shape[1]})"
+    if (
+        found.ndim != 2
+        or found.dtype.kind not in "fiu"
+        or len(found) != shape[0]
+        or shape[1] not in (None, len(found.T))
+    ):
+        raise DataError(f"teacher {name!r}: answers of {found.dtype} {found.shape}; must be numbers of shape {wanted}")
+    found = found.astype(np.float32)
+    if not np.isfinite(found).all():
+        row = int(np.argwhere(~np.isfinite(found))[0, 0])
+        raise DataError(f"teacher {name!r}: its answer to row {row} is not finite: {found[row].tolist()}")
+    return found
+
+
+def _same_classes(name: str, where: str, own: Sequence[Any], classes: Sequence[Any]) -> None:
+    if [spelled(one) for one in own] != [spelled(one) for one in classes]:
+        what = f"its classes are {_list(own)}, those of the data {_list(classes)}"
+        raise DataError(f"teacher {name!r}: {where}: {what}; they must be the same, in the same order")
+
+
+def _list(items: Sequence[Any], most: int = 12) -> str:
+    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
+
+
+OBTAIN: dict[str, Callable[..., Obtained]] = {
+    "trained": _train,
+    "load": _load,
+    "predictions": _predictions,
+    "python": _python,
+}

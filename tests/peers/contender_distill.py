@@ -13,6 +13,7 @@ from cases import MOMENTUM, RATES, TEMPERATURE, Case  # noqa: E402
 from protocol import Forms, serve  # noqa: E402
 
 from distill import config  # noqa: E402
+from distill.answers import Answers  # noqa: E402
 from distill.config import Term  # noqa: E402
 from distill.loop import steps  # noqa: E402
 from distill.nn import mlp  # noqa: E402
@@ -36,7 +37,8 @@ class Loop:
         self.life = ExitStack()  # ends with this object, and the team's threads with it
         self.team = self.life.enter_context(team_of(case.threads or environment.threads()))
         terms = [_terms(alpha) for alpha in case.alphas]
-        self.objective = Objective(terms, labels, {"teacher": answers}, case.sizes[-1])
+        heard = {"teacher": Answers(answers, {}, np.arange(len(answers)))}
+        self.objective = Objective(terms, labels, heard, case.sizes[-1])
         settings = {
             "student_hidden": list(case.sizes[1:-1]),
             "student_epochs": case.epochs,
@@ -62,7 +64,7 @@ class Loop:
 
 
 def _terms(alpha: float) -> tuple[Term, ...]:
-    response = Term("response", alpha, "teacher", {"temperature": TEMPERATURE, "t_squared": True})
+    response = Term("response", alpha, (("teacher", 1.0),), {"temperature": TEMPERATURE, "t_squared": True})
     return Term("cross_entropy", 1 - alpha), response
 
 

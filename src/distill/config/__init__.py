@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.config.plan import (
+    LABELS_ONLY,
+    PEERS,
     Config,
     DataPlan,
     Distillation,
@@ -18,15 +20,25 @@ from distill.config.plan import (
     Logging,
     Output,
     Performance,
+    Stage,
     Student,
+    Teacher,
     Term,
     Training,
+    heard,
+    in_stage,
+    layer_pairs,
+    rules_of,
+    stages_of,
+    usual_options,
 )
 from distill.config.reader import Reader
 from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse, scalar
 from distill.errors import ConfigError
 
 __all__ = [
+    "LABELS_ONLY",
+    "PEERS",
     "Config",
     "DataPlan",
     "Distillation",
@@ -34,17 +46,28 @@ __all__ = [
     "Logging",
     "Output",
     "Performance",
+    "Stage",
     "Student",
+    "Teacher",
     "Term",
     "Training",
     "as_dict",
     "dump",
+    "heard",
+    "in_stage",
+    "layer_pairs",
     "load",
+    "stages_of",
+    "usual_options",
 ]
 
 
-def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) -> Config:
+def load(
+    source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), given: Mapping[str, str] | None = None
+) -> Config:
     """Read a configuration from a YAML file or a mapping, with `SECTION.KEY=VALUE` overrides applied on top.
+
+    `given` are teachers that come as objects from Python, name -> type; those that the plan lacks are added to it.
 
     Raises ConfigError with every fault found. A file also names its run folder, `runs/<file's stem>`; a mapping has
     none unless `output.folder` gives one.
@@ -56,7 +79,7 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
         tree = _read_file(Path(source), faults)
     if tree is not None:
         folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
-        config = Reader(_override(tree, overrides, faults), faults).config(folder)
+        config = Reader(_override(_add(tree, given or {}), overrides, faults), faults).config(folder)
         if not faults:
             return config
     raise ConfigError(sorted(faults, key=_in_file_order))
@@ -65,13 +88,38 @@ def load(source: str | Path | Mapping[str, Any], overrides: Iterable[str] = ()) 
 def as_dict(config: Config) -> dict[str, Any]:
     """The plan as plain values in the long spelling; `load` of it gives an equal Config."""
     plain: dict[str, Any] = _plain(asdict(config))
-    plain["student"]["terms"] = [
-        {"loss": term.loss, "weight": term.weight}
-        | ({"teacher": term.teacher} if term.teacher else {})
-        | dict(term.options)
-        for term in config.student.terms
-    ]
+    plain["teachers"] = {name: _teacher(one, plain["teachers"][name]) for name, one in config.teachers.items()}
+    student, stages = plain["student"], config.student.stages
+    del student["stages"]
+    if stages == stages_of(config.student, config.student.terms):
+        student["terms"] = list(map(_term, config.student.terms))
+    else:
+        del student["epochs"]
+        student["stages"] = [
+            {"epochs": one.epochs, "learning_rate": one.learning_rate, "terms": list(map(_term, one.terms))}
+            | ({"train": list(one.train)} if one.train else {})
+            for one in stages
+        ]
     return plain
+
+
+def _teacher(plan: Teacher, plain: dict[str, Any]) -> dict[str, Any]:
+    if plan.origin != "trained":
+        return {plan.origin: plain[plan.origin]} | ({"kind": plan.kind} if plan.origin == "predictions" else {})
+    own = {name: plain[name] for name in rules_of(Training)}
+    return own | ({} if plan.terms == LABELS_ONLY else {"terms": list(map(_term, plan.terms))})
+
+
+def _term(term: Term) -> dict[str, Any]:
+    plain: dict[str, Any] = {"loss": term.loss, "weight": term.weight}
+    if term.final_weight is not None:
+        plain |= {"final_weight": term.final_weight, "weight_schedule": term.weight_schedule}
+    if term.teachers:
+        plain["teacher"] = term.teachers[0][0] if len(term.teachers) == 1 else dict(term.teachers)
+    options = dict(term.options)
+    if term.layered and options["layers"] != "auto":
+        options["layers"] = dict(options["layers"])
+    return plain | options
 
 
 def dump(config: Config) -> str:
@@ -133,6 +181,14 @@ def _override(tree: Node, overrides: Iterable[str], faults: list[str]) -> Node:
         node = parse(value, where, faults, one_place=True)
         if len(faults) == before:
             tree = _put(tree, names, node or Node(None, where), where)
+    return tree
+
+
+def _add(tree: Node, given: Mapping[str, str]) -> Node:
+    """The tree with each teacher that is given from Python in its place."""
+    for name, kind in given.items():
+        where = f"teachers={{{name!r}: ...}}"
+        tree = _put(tree, ["teachers", name, "python"], Node(kind, where), where)
     return tree
 
 

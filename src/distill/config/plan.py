@@ -4,11 +4,25 @@ Two spellings of one plan: the short `distillation:` section always works as it 
 refine it, and what they leave out the short one supplies.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from distill.config.rules import BOOLEAN, NULL, TEXT, Rule, either, is_whole, layers, number, one_of, whole
+from distill.config.rules import (
+    BOOLEAN,
+    NULL,
+    TEXT,
+    Rule,
+    either,
+    is_whole,
+    layer_map,
+    layers,
+    list_of,
+    number,
+    one_of,
+    shares,
+    whole,
+)
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 INHERITED = "from distillation"  # the documented default of a key that the short spelling supplies
@@ -84,7 +98,7 @@ class DataPlan:
 
 @dataclass(frozen=True)
 class Training:
-    """How one network is built and trained; of a teacher this is all there is to say."""
+    """How one network is built and trained."""
 
     hidden: tuple[int, ...] = key(INHERITED, HIDDEN)
     epochs: int = key(INHERITED, EPOCHS)
@@ -101,22 +115,83 @@ class Training:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of an objective: `weight * loss(student logits, what the teacher said or the labels)`."""
+    """One term of an objective: `weight * loss(student, what the teachers said or the labels)`.
+
+    `teachers` holds (name, share) of those that it listens to, by name, the shares summing to 1; it is empty for a term
+    on labels. With a `final_weight` the weight moves there over the epochs of its stage, along `weight_schedule`.
+    """
 
     loss: str
     weight: float
-    teacher: str | None = None
+    teachers: tuple[tuple[str, float], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    final_weight: float | None = None
+    weight_schedule: str = "linear"
+
+    @property
+    def matters(self) -> bool:
+        """Whether its weight is ever above 0; a term that does not matter cannot move a single bit."""
+        return bool(self.weight or self.final_weight)
+
+    @property
+    def layered(self) -> bool:
+        """Whether it compares hidden layers."""
+        return "layers" in self.options
+
+
+LABELS_ONLY = (Term("cross_entropy", 1.0, options={"smoothing": 0.0}),)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs of a training: the terms, the rate, and which layers learn (from 1; None for all)."""
+
+    epochs: int
+    learning_rate: float
+    terms: tuple[Term, ...]
+    train: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Teacher(Training):
+    """A teacher: a network that is trained here, perhaps by teachers of its own, or one that comes from elsewhere."""
+
+    load: str | None = key(None, either(NULL, TEXT))
+    predictions: str | None = key(None, either(NULL, TEXT))
+    kind: str = key("auto", one_of("auto", "logits", "probabilities"))
+    python: str | None = key(None, either(NULL, TEXT))
+    generations: int = key(1, whole(1, 100))
+    terms: tuple[Term, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: `trained`, or the key that says so."""
+        return next((name for name in ORIGINS if getattr(self, name) is not None), "trained")
+
+
+ORIGINS = ("load", "predictions", "python")
 
 
 @dataclass(frozen=True)
 class Student(Training):
-    """The student: trained on a list of terms, perhaps with fewer or worse labels than its teacher."""
+    """The student: trained on a list of terms, perhaps in stages, with fewer or worse labels than its teacher."""
 
     labels: int | None = key(None, either(NULL, whole(1, 10**9)))
     unlabelled: str = key("use", one_of("use", "drop"))
     label_noise: float = key(0.0, number(0, 1, below=True))
-    terms: tuple[Term, ...] = ()
+    noise: float = key(0.0, number(0, 1000))
+    peers: int = key(0, whole(0, 100))
+    stages: tuple[Stage, ...] = ()  # at least one; a plain student has a single one
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The objective: that of the last stage, which the others lead up to."""
+        return self.stages[-1].terms
+
+    @property
+    def every_term(self) -> tuple[Term, ...]:
+        """The terms of all stages that matter."""
+        return tuple(term for stage in self.stages for term in stage.terms if term.matters)
 
 
 @dataclass(frozen=True)
@@ -133,6 +208,7 @@ class Performance:
     """How the machine is used; nothing here changes a result."""
 
     threads: int | str = key("auto", either(Rule("auto", lambda v: v == "auto"), whole(1, 1024)))
+    cache: str | None = key(None, either(NULL, TEXT))
 
 
 @dataclass(frozen=True)
@@ -149,7 +225,7 @@ class Config:
     logging: Logging
     distillation: Distillation
     data: DataPlan
-    teachers: Mapping[str, Training]
+    teachers: Mapping[str, Teacher]
     student: Student
     evidence: Evidence
     performance: Performance
@@ -166,12 +242,96 @@ SECTIONS: dict[str, type] = {
 }
 TOP_LEVEL = ("logging", "distillation", "data", "teachers", "student", "evidence", "performance", "output")
 
-# A term's own options, by loss; `teacher` belongs to every loss that listens to one.
-TERM_OPTIONS: dict[str, dict[str, Rule]] = {
-    "cross_entropy": {},
-    "response": {"teacher": TEXT, "temperature": TEMPERATURE, "t_squared": BOOLEAN},
+# A term's options: the rule of each, and its default where the short spelling has none.
+LAYER = whole(0, 64)
+OPTIONS: dict[str, tuple[Rule, Any]] = {
+    "teacher": (shares(TEXT), INHERITED),
+    "combine": (one_of("probabilities", "logits"), "probabilities"),
+    "temperature": (TEMPERATURE, INHERITED),
+    "t_squared": (BOOLEAN, INHERITED),
+    "smoothing": (number(0, 1), 0.0),
+    "beta": (number(0, 1), 0.5),
+    "target": (WEIGHT, 1.0),
+    "others": (WEIGHT, 8.0),
+    "inter": (WEIGHT, 1.0),
+    "intra": (WEIGHT, 1.0),
+    "layers": (either(Rule("auto", lambda v: v == "auto"), layer_map(LAYER), TEXT), "auto"),
+    "tau": (number(0, 1000, above=True), 0.1),
+    "margin": (number(-1, 1, below=True), 0.5),
 }
-TERM_KEYS: dict[str, Rule] = {"loss": one_of(*TERM_OPTIONS), "weight": WEIGHT} | TERM_OPTIONS["response"]
+_SOFT = ("teacher", "combine", "temperature", "t_squared")
+TERM_OPTIONS: dict[str, tuple[str, ...]] = {
+    "cross_entropy": ("smoothing",),
+    "response": _SOFT,
+    "soft_cross_entropy": _SOFT,
+    "reverse_kl": _SOFT,
+    "jensen_shannon": (*_SOFT, "beta"),
+    "logit_mse": ("teacher", "combine"),
+    "decoupled": ("teacher", "combine", "temperature", "target", "others"),
+    "dist": ("teacher", "combine", "temperature", "inter", "intra"),
+    "hint": ("teacher", "layers"),
+    "cosine": ("teacher", "layers"),
+    "attention": ("teacher", "layers"),
+    "similarity": ("teacher", "layers"),
+    "probabilistic": ("teacher", "layers"),
+    "relation_distance": ("teacher", "layers"),
+    "relation_angle": ("teacher", "layers"),
+    "contrast": ("teacher", "layers", "tau"),
+    "novelty": ("teacher", "layers", "margin"),
+}
+TERM_KEYS: dict[str, Rule] = {
+    "loss": one_of(*TERM_OPTIONS),
+    "weight": WEIGHT,
+    "final_weight": either(NULL, WEIGHT),
+    "weight_schedule": one_of("constant", "linear", "cosine"),
+} | {name: rule for name, (rule, _) in OPTIONS.items()}
+STAGE_KEYS: dict[str, Rule] = {
+    "epochs": EPOCHS,
+    "learning_rate": LEARNING_RATE,
+    "train": either(Rule("all", lambda v: v == "all"), list_of(whole(1, 65), 65)),
+}
+PEERS = "peers"  # what a term calls the networks that are trained beside the student
+RESERVED = ("student", "control", PEERS)
+
+
+def stages_of(plan: Training, terms: tuple[Term, ...]) -> tuple[Stage, ...]:
+    """A training in a single stage."""
+    return (Stage(plan.epochs, plan.learning_rate, terms),)
+
+
+def in_stage(plan: Training, stage: Stage) -> Training:
+    """The plan as it is during one stage."""
+    return replace(plan, epochs=stage.epochs, learning_rate=stage.learning_rate)
+
+
+def layer_pairs(layers: Any, teacher: int, student: int) -> list[tuple[int, int]]:
+    """Pairs (teacher's layer, student's layer) of networks with so many hidden layers; 0 is the input.
+
+    `auto`: layer s of the student looks at round(s * teacher / student). Raises ValueError for one that is not there.
+    """
+    if layers == "auto":
+        return [(round(s * teacher / student), s) for s in range(1, student + 1)]
+    for who, most, index in (("teacher", teacher, 0), ("student", student, 1)):
+        for pair in layers:
+            if pair[index] > most:
+                what = f"there is no layer {pair[index]} of the {who}, whose layers are 0 (the input) to {most}"
+                raise ValueError(f"{what}; the map reads {{teacher's layer: student's layer}}")
+    return list(layers)
+
+
+def usual_options() -> dict[str, Any]:
+    """What a term's options are where nothing is said, except those of the short spelling that vary with it."""
+    return {name: value for name, (_, value) in OPTIONS.items() if value != INHERITED} | {"t_squared": True}
+
+
+def heard(terms: Sequence[Term]) -> dict[str, float]:
+    """Every teacher that these terms listen to, with its share of their weight."""
+    weights: dict[str, float] = {}
+    for term in terms:
+        for name, share in term.teachers if term.matters else ():
+            weights[name] = weights.get(name, 0.0) + share * max(term.weight, term.final_weight or 0.0)
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
 def rules_of(section: type) -> dict[str, Rule]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from distill.config.strict_yaml import NUMBER
+from distill.config.strict_yaml import NUMBER, scalar
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,48 @@ def list_of(rule: Rule, longest: int) -> Rule:
         lambda v: type(v) is list and 1 <= len(v) <= longest and all(map(rule.accepts, v)),
         lambda v: tuple(map(rule.read, v)),
     )
+
+
+def shares(name: Rule) -> Rule:
+    """One name, a list of names, or a map from names to weights; always read as (name, share) by name, summing to 1."""
+
+    def convert(value: Any) -> tuple[tuple[str, float], ...]:
+        weights: dict[str, float] = {}
+        for one, weight in value.items() if isinstance(value, dict) else [(one, 1) for one in _listed(value)]:
+            weights[one] = weights.get(one, 0) + weight
+        total = sum(weights.values())
+        total = 1 if abs(total - 1) < 1e-12 else total  # so that what was normalised stays as it is
+        return tuple(sorted((one, weight / total) for one, weight in weights.items() if weight))
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, dict):
+            weights = list(value.values())
+            return all(is_number(one) and 0 <= one <= 1e6 for one in weights) and any(weights)
+        return 1 <= len(_listed(value)) <= 1000 and all(map(name.accepts, _listed(value)))
+
+    return Rule("a name, or a list of names, or a map of names to weights, not all 0", accepts, convert)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def layer_map(layer: Rule) -> Rule:
+    """A map from layers to layers, read as pairs."""
+
+    def accepts(value: Any) -> bool:
+        return (
+            isinstance(value, dict)
+            and bool(value)
+            and all(
+                is_whole(index) and layer.accepts(index)
+                for pair in value.items()
+                for index in (scalar(pair[0]), pair[1])
+            )
+        )
+
+    says = "a map of the teacher's layers to the student's"
+    return Rule(says, accepts, lambda value: tuple((int(t), s) for t, s in value.items()))
 
 
 def layers() -> Rule:

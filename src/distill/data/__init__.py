@@ -25,7 +25,20 @@ from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.streams import stream
 
-__all__ = ["Data", "DiskRows", "Rows", "Scaling", "class_numbers", "gather", "load", "locate", "read_new", "shuffle"]
+__all__ = [
+    "Data",
+    "DiskRows",
+    "Rows",
+    "Scaling",
+    "class_numbers",
+    "gather",
+    "load",
+    "locate",
+    "read_new",
+    "shuffle",
+    "spelled",
+    "unscaled",
+]
 
 DIGITS = Path(__file__).with_name("digits.npz")
 
@@ -33,13 +46,20 @@ DIGITS = Path(__file__).with_name("digits.npz")
 @dataclass(frozen=True)
 class Rows:
     """Rows ready for a network: x (N,D) float32, in memory or on disk, y (N,) class numbers, -1 where a training row
-    has no label."""
+    has no label, ids (N,) their numbers in the file that they come from, from 0; `tested` where that is the file of a
+    test set of its own."""
 
     x: Array | DiskRows
     y: Array
+    ids: Array
+    tested: bool = False
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def take(self, rows: Array) -> "Rows":
+        """Some of them, by place."""
+        return replace(self, x=self.x[rows], y=self.y[rows], ids=self.ids[rows])
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,7 @@ class Data:
     scaling: Scaling
     names: tuple[str, ...] | None  # of the features, where the file has them
     label: int | str | None  # the label's column in a CSV, by name where it has a header
+    source_rows: int  # of the whole file, used or not; a test set of its own is another file
     missing: int  # empty fields among all features
     picture: tuple[int, ...] | None  # (height, width) where a row is a picture
 
@@ -116,6 +137,7 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
         scaling=scaling,
         names=rows.names,
         label=rows.label,
+        source_rows=len(y),
         missing=_missing(rows, used),
         picture=rows.picture,
     )
@@ -175,8 +197,8 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
         row = int(table.labelled.argmin())
         raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     labels, inverse = np.unique(table.y, return_inverse=True)
-    number = {_spelled(name): i for i, name in enumerate(classes)}
-    found = np.array([number.get(_spelled(label), -1) for label in labels.tolist()], np.int64)[inverse]
+    number = {spelled(name): i for i, name in enumerate(classes)}
+    found = np.array([number.get(spelled(label), -1) for label in labels.tolist()], np.int64)[inverse]
     if (found < 0).any():
         row = int(np.flatnonzero(found < 0)[0])
         known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
@@ -185,7 +207,7 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
     return found
 
 
-def _spelled(label: Any) -> str:
+def spelled(label: Any) -> str:
     """A label as a text, a whole number in any type alike."""
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
@@ -282,8 +304,8 @@ def _ready(scaling: Scaling, table: Table, used: Array, y: Array) -> Rows:
     """The used rows of a table, in ascending order; y (N,) covers all of its rows."""
     labels = y[used].astype(np.int64)
     if isinstance(table.x, DiskArray):
-        return Rows(DiskRows(table.x, used, scaling, table.place), labels)
-    return Rows(_scaled(scaling, table, used), labels)
+        return Rows(DiskRows(table.x, used, scaling, table.place), labels, used)
+    return Rows(_scaled(scaling, table, used), labels, used)
 
 
 def _scaled(scaling: Scaling, table: Table, used: Array) -> Array:
@@ -312,4 +334,20 @@ def _test(test: Table, rows: Table, scaling: Scaling, classes: tuple[Any, ...], 
         original = test.place
         place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
         test = replace(test, x=test.x[:, order], names=rows.names, place=place)
-    return _ready(scaling, test, np.arange(len(test.x)), class_numbers(test, classes))
+    ready = _ready(scaling, test, np.arange(len(test.x)), class_numbers(test, classes))
+    return replace(ready, tested=True)
+
+
+def unscaled(plan: DataPlan, rows: Rows, names: tuple[str, ...] | None) -> Array:
+    """The same rows as their file holds them, for a teacher that has a scaling of its own: (N,D), NaN where a value is
+    missing. `names` are the columns of the training file, in whose order the features come. Reads the file again."""
+    source = _read(plan.source, plan)
+    table = source.rows
+    if rows.tested:
+        found = _read(plan.test, plan).rows if plan.test is not None else source.test
+        assert found is not None
+        table = found
+        if names and table.names and names != table.names:
+            table = replace(table, x=np.asarray(table.x)[:, [table.names.index(name) for name in names]])
+    raw: Array = np.asarray(table.x[rows.ids])
+    return raw

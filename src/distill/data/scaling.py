@@ -39,6 +39,11 @@ class Scaling:
                 scaled[some] = block
         return scaled
 
+    def undo(self, x: Array) -> Array:  # (N,D) -> (N,D) float64
+        """Raw rows from scaled ones, to within rounding."""
+        raw: Array = x / self.factor + self.offset
+        return raw
+
 
 def fit(kind: str, x: Any, rows: Array) -> Scaling:
     """Choose offset and factor from the training rows, those of x (N,D) that `rows` names.

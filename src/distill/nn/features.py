@@ -2,8 +2,8 @@
 
 `student` (N,C) and `teacher` (N,D) are what a layer of each says of the same N rows; labels are not looked at. Where a
 loss compares unit by unit, C must be D: an adapter, a linear map that is trained along, sees to that. The gradient is
-that of the value with respect to `student`. Shapes that do not fit raise ValueError with both shapes. A row of zeros has
-no direction: whatever is measured by direction treats it as at right angles to everything, and gives it no gradient.
+that of the value with respect to `student`. Shapes that do not fit raise ValueError with both shapes. A row of zeros
+has no direction: what is measured by direction takes it to be at right angles to everything, and gives it no gradient.
 """
 
 import numpy as np
@@ -124,9 +124,7 @@ def relation_angle(student: Array, teacher: Array, labels: Array | None = None) 
     return value / triplets, gradient
 
 
-def contrast(
-    student: Array, teacher: Array, labels: Array | None = None, *, tau: float = 0.1
-) -> tuple[float, Array]:
+def contrast(student: Array, teacher: Array, labels: Array | None = None, *, tau: float = 0.1) -> tuple[float, Array]:
     """Mean cross-entropy, in nats, of finding each row's own teacher features among those of the whole batch, by their
     cosine divided by `tau` (InfoNCE within the batch, after CRD; Tian et al. 2020). Without any sign it is log N."""
     _same_units(student, teacher)
@@ -138,9 +136,7 @@ def contrast(
     return -float(np.trace(log_p)) / len(u), _unit_back(slope @ v / (tau * len(u)), u, norm)
 
 
-def novelty(
-    student: Array, teacher: Array, labels: Array | None = None, *, margin: float = 0.5
-) -> tuple[float, Array]:
+def novelty(student: Array, teacher: Array, labels: Array | None = None, *, margin: float = 0.5) -> tuple[float, Array]:
     """Mean of relu(cos(student, teacher) - margin), from 0 to 1 - margin: what it costs to repeat the teacher's hidden
     layer rather than to find one's own. It pushes away from the teacher, up to the margin and no further."""
     _same_units(student, teacher)
@@ -189,7 +185,8 @@ def _distances(x: Array) -> Array:
     found = squares[:, None] + squares - 2 * (x @ x.T)
     found[found < 1e-13 * (squares[:, None] + squares)] = 0
     np.fill_diagonal(found, 0)
-    return np.sqrt(found)
+    distances: Array = np.sqrt(found)
+    return distances
 
 
 def _huber(difference: Array) -> tuple[float, Array]:

@@ -1,8 +1,8 @@
 """Losses on logits as pure functions: `f(student, teacher, labels, **options) -> (value, gradient)`.
 
-`student` and `teacher` are logits (N,M), `labels` class numbers (N,), -1 where there is none; a loss ignores what it has
-no use for. The value is the mean over the rows of the batch, a float, in nats unless said otherwise; the gradient is
-that of the value with respect to `student` (N,M). Shapes that do not fit raise ValueError with both shapes.
+`student` and `teacher` are logits (N,M), `labels` class numbers (N,), -1 where there is none; a loss ignores what it
+has no use for. The value is the mean over the rows of the batch, a float, in nats unless said otherwise; the gradient
+is that of the value with respect to `student` (N,M). Shapes that do not fit raise ValueError with both shapes.
 
 Below, p = softmax(teacher / T) and q = softmax(student / T).
 """
@@ -111,8 +111,8 @@ def decoupled(
 ) -> tuple[float, Array]:
     """T^2 * mean of `target` TCKD + `others` NCKD (DKD; Zhao et al. 2022, equation 7, there alpha and beta).
 
-    TCKD is the KL of the label's class against all others together, NCKD that of the others among themselves. `response`
-    is the same with (1 - p[label]) in place of `others`. A row of label -1 has no part in it.
+    TCKD is the KL of the label's class against all others together, NCKD that of the others among themselves.
+    `response` is the same with 1 - p[label] in place of `others`. A row of label -1 has no part in it.
     """
     _same(student, teacher)
     if labels.shape != student.shape[:1]:

@@ -5,7 +5,7 @@ last column, and every h a last line of ones, so that w @ h is the whole layer a
 contiguous lines are what NumPy is fast on. A stack of R networks has R in front of every shape.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -41,10 +41,11 @@ class Tape:
 
     h[k] (C+1,N) is layer k's output with its line of ones (h[0], the input, is the caller's), z (M,N) the logits.
     d[k] is the derivative of the objective with respect to what layer k computes before its ReLU; for the last layer
-    these are the logits.
+    these are the logits. A tapped layer k is one whose output enters the objective itself: seeds[k] (C,N) is the
+    derivative that it has from there.
     """
 
-    def __init__(self, weights: Vector, rows: int) -> None:
+    def __init__(self, weights: Vector, rows: int, tapped: Collection[int] = ()) -> None:
         """For `rows` rows through these weights."""
         dtype = weights.flat.dtype
         self.weights = list(weights.views.values())
@@ -52,6 +53,7 @@ class Tape:
         self.h = {k: np.ones((*weights.stack, c + 1, rows), dtype) for k, c in enumerate(units[:-1], start=1)}
         self.d = {k: np.empty((*weights.stack, c, rows), dtype) for k, c in enumerate(units, start=1)}
         self.z = np.empty_like(self.d[len(units)])
+        self.seeds = {k: np.zeros_like(self.d[k]) for k in sorted(tapped)}
         self.alive = {k: np.empty_like(self.d[k]) for k in self.h}  # 1 where the ReLU lets through, else 0
 
     def forward(self, columns: slice = slice(None)) -> Callable[[Array], None]:
@@ -79,13 +81,16 @@ class Tape:
                 self.d[k][..., columns],
                 self.h[k][..., :-1, columns],
                 self.alive[k][..., columns],
+                self.seeds[k][..., columns] if k in self.seeds else None,
             )
             for k in reversed(self.h)
         ]
 
         def backward() -> None:
-            for w, above, d, h, alive in layers:
+            for w, above, d, h, alive, seed in layers:
                 np.matmul(w, above, out=d)
+                if seed is not None:
+                    np.add(d, seed, out=d)
                 np.sign(h, out=alive)  # in floats: NumPy multiplies by truth values through a buffer
                 np.multiply(d, alive, out=d)
 
@@ -96,16 +101,26 @@ def logits(weights: Vector, x: Any) -> Array:  # (N,D) -> (N,M)
     """The logits of any number of rows: the same bits for the same rows, whatever the number of BLAS threads.
 
     x is an array, or anything whose slices are."""
+    return activations(weights, x)[0]
+
+
+def activations(weights: Vector, x: Any, layers: Collection[int] = ()) -> tuple[Array, dict[int, Array]]:
+    """The logits (N,M), and what the hidden layers of these numbers (from 1) put out, (N,C) each."""
     *inner, last = ((w[:, :-1], w[:, -1:]) for w in weights.views.values())
-    out = np.empty((len(x), len(last[0])), weights.flat.dtype)
+    dtype = weights.flat.dtype
+    out = np.empty((len(x), len(last[0])), dtype)
+    hidden = {k: np.empty((len(x), len(inner[k - 1][0])), dtype) for k in layers}
     with one_thread():
         for start in range(0, len(x), EVALUATION_ROWS):
-            h = x[start : start + EVALUATION_ROWS].T
-            for w, bias in inner:
+            rows = slice(start, start + EVALUATION_ROWS)
+            h = x[rows].T
+            for k, (w, bias) in enumerate(inner, start=1):
                 h = w @ h
                 h += bias
                 np.maximum(h, 0, out=h)
+                if k in hidden:
+                    hidden[k][rows] = h.T
             z = last[0] @ h
             z += last[1]
-            out[start : start + EVALUATION_ROWS] = z.T
-    return out
+            out[rows] = z.T
+    return out, hidden

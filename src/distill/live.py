@@ -1,0 +1,147 @@
+"""The terms that do not fold: computed batch by batch from what the layers say, each by its pure function.
+
+Their gradients are added where they belong: to those of the logits, or as the seed of a hidden layer. An adapter, a
+linear map that is trained along, makes a student's layer as wide as the teacher's where a loss compares unit by unit.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from distill.answers import Answers, together
+from distill.config import PEERS, Term, layer_pairs
+from distill.nn.features import FEATURES, SAME_UNITS
+from distill.nn.losses import LOSSES
+from distill.nn.mlp import Tape
+from distill.nn.vector import Array, Vector
+from distill.objective import Objective
+
+NOT_OPTIONS = ("combine", "layers")  # of a term, which its function has no use for
+UNMOVED = ("novelty",)  # turning the adapter away from the teacher would be a way out of it
+
+
+def pairs_of(term: Term, answers: Mapping[str, Answers], hidden: int) -> list[tuple[int, int]]:
+    """The pairs (teacher's layer, student's layer) that a term on hidden layers compares."""
+    return layer_pairs(term.options["layers"], answers[term.teachers[0][0]].depth, hidden)
+
+
+def adapters(
+    terms: Sequence[Term], answers: Mapping[str, Answers], sizes: Sequence[int], rng: np.random.Generator
+) -> Vector:
+    """A map (D,C+1), bias last, for every pair of layers of unequal width C (student) and D that a term compares unit
+    by unit; normal with variance 1/C, bias 0. All losses on one pair share its adapter."""
+    widths: dict[str, tuple[int, int]] = {}
+    for term in terms:
+        if term.loss in SAME_UNITS:
+            name = term.teachers[0][0]
+            for t, s in pairs_of(term, answers, len(sizes) - 2):
+                width = answers[name].layers[t].shape[1]
+                if width != sizes[s]:
+                    widths[_adapter(name, t, s)] = width, sizes[s] + 1
+    found = Vector(dict(sorted(widths.items())))
+    for view in found.views.values():
+        view[:, :-1] = rng.standard_normal((view.shape[0], view.shape[1] - 1)) / (view.shape[1] - 1) ** 0.5
+    return found
+
+
+def _adapter(teacher: str, t: int, s: int) -> str:
+    return f"{teacher}.{t}-{s}"
+
+
+class Live:
+    """The live terms of a stack, on one tape and with the adapters of each network and their gradients."""
+
+    def __init__(
+        self, objective: Objective, tape: Tape, adapters: Sequence[Vector | None], slopes: Sequence[Vector | None]
+    ) -> None:
+        self.objective, self.adapters, self.slopes = objective, adapters, slopes
+        self.z, self.d, self.h, self.seeds = (
+            {k: array.reshape(-1, *array.shape[-2:]) for k, array in arrays.items()}
+            for arrays in ({0: tape.z}, {0: tape.d[len(tape.d)]}, tape.h, tape.seeds)
+        )
+
+    def add(self, rows: Array, x: Array) -> Array:  # -> (R,)
+        """Add the gradients on these rows (n,), whose inputs are x (n,D), to those of logits and layers; the values."""
+        objective, values = self.objective, np.zeros(len(self.objective.lists))
+        for seed in self.seeds.values():
+            seed.fill(0)
+        for slope in self.slopes:
+            if slope is not None:
+                slope.flat.fill(0)
+        heard = _Heard(objective, rows, x)
+        for r, term in objective.live:
+            weight = objective.weight(term)
+            if weight and term.layered:
+                values[r] += weight * self._compare(r, term, weight, heard)
+            elif weight:
+                teacher = (
+                    self._peers(r, term) if _of_peers(term) else together(term, heard.logits(term), self.z[0].dtype)
+                )
+                options = _options(term)
+                value, gradient = LOSSES[term.loss](self.z[0][r].T, teacher, heard.labels, **options)
+                self.d[0][r] += weight * gradient.T
+                values[r] += weight * value
+        return values
+
+    def _peers(self, r: int, term: Term) -> Array:
+        """The logits of the other networks of the group together, each with the same share."""
+        others = {str(p): self.z[0][p].T for p in self.objective.peers if p != r}
+        shares = tuple((name, 1 / len(others)) for name in others)
+        return together(Term(term.loss, 1.0, shares, term.options), others, self.z[0].dtype)
+
+    def _compare(self, r: int, term: Term, weight: float, heard: "_Heard") -> float:
+        """The mean over its pairs of layers of a term on hidden layers."""
+        name = term.teachers[0][0]
+        pairs, total = pairs_of(term, self.objective.answers, len(self.h)), 0.0
+        options = _options(term)
+        for t, s in pairs:
+            teacher = heard.layer(name, t)
+            own = np.concatenate([heard.x, np.ones((len(heard.x), 1), heard.x.dtype)], 1) if s == 0 else self.h[s][r].T
+            adapters, slopes = self.adapters[r], self.slopes[r]
+            view = _adapter(name, t, s)
+            adapt = adapters is not None and term.loss in SAME_UNITS and view in adapters.views
+            student = own @ adapters[view].T if adapt and adapters else own[:, :-1]
+            value, gradient = FEATURES[term.loss](student, teacher, heard.labels, **options)
+            gradient *= weight / len(pairs)
+            total += value / len(pairs)
+            if adapt and adapters and slopes:
+                if term.loss not in UNMOVED:
+                    slopes[view][...] += gradient.T @ own
+                gradient = gradient @ adapters[view][:, :-1]
+            if s:
+                self.seeds[s][r] += gradient.T
+        return total
+
+
+class _Heard:
+    """What the labels and every teacher say of one batch, each asked once."""
+
+    def __init__(self, objective: Objective, rows: Array, x: Array) -> None:
+        self.objective, self.rows, self.x, self.labels = objective, rows, x, objective.labels[rows]
+        self.fresh: dict[str, tuple[Array, dict[int, Array]]] = {}
+
+    def logits(self, term: Term) -> dict[str, Array]:
+        return {name: self._answer(name)[0] for name, _ in term.teachers}
+
+    def layer(self, name: str, t: int) -> Array:
+        if t == 0:
+            return self.x
+        return self._answer(name)[1][t] if self.objective.noisy else self.objective.answers[name].layers[t][self.rows]
+
+    def _answer(self, name: str) -> tuple[Array, dict[int, Array]]:
+        answers = self.objective.answers[name]
+        if not self.objective.noisy:
+            return answers.logits[self.rows], {}
+        if name not in self.fresh:
+            assert answers.respond is not None
+            self.fresh[name] = answers.respond(self.x, [k for k in answers.layers if k])
+        return self.fresh[name]
+
+
+def _of_peers(term: Term) -> bool:
+    return term.teachers[0][0] == PEERS
+
+
+def _options(term: Term) -> dict[str, Any]:
+    return {name: value for name, value in term.options.items() if name not in NOT_OPTIONS}

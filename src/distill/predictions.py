@@ -1,0 +1,151 @@
+"""Predictions that another program made: logits or probabilities from .npy, .npz or .csv, checked against the data."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.data import Data, csvfile, spelled
+from distill.data.table import locate
+from distill.errors import DataError
+from distill.nn.vector import Array
+from distill.store import read_npz
+
+LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
+SUM_WITHIN = 1e-3
+ROW = "row"  # the column of a CSV, or the array of an NPZ, with the rows' numbers in the source
+KINDS = ("probabilities", "logits")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Logits (K,M) for some of the source's rows: `place` (N,) says where a row's are, -1 where there are none."""
+
+    logits: Array
+    place: Array
+    kind: str
+    print: str
+
+    def of(self, ids: Array) -> Array | None:
+        """The logits of the rows of these numbers, or None where one has none."""
+        places = np.where(ids < len(self.place), self.place[np.minimum(ids, len(self.place) - 1)], -1)
+        return None if (places < 0).any() else self.logits[places]
+
+
+def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
+    """Read and check a file of predictions. Raises DataError.
+
+    Its rows are those of the source in their order, or the training rows in theirs, or those that a column or array
+    `row` numbers, from 0. Columns are the classes in the order of the data; where the file names them (the header of a
+    CSV, the array `classes` of an NPZ) they are held against it. `kind`: probabilities, logits, or auto, which goes by
+    the numbers.
+    """
+    found = locate(path)
+    names = tuple(spelled(one) for one in data.classes)
+    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names)
+    who = f"teacher {teacher!r}: {path}"
+    m = len(data.classes)
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
+        raise DataError(
+            f"{who}: numbers of shape {values.shape} ({values.dtype}); must be (rows, {m}), a column a class"
+        )
+    if classes is not None and [spelled(one) for one in classes] != [spelled(one) for one in data.classes]:
+        ours, theirs = (", ".join(map(str, some)) for some in (data.classes, classes))
+        raise DataError(f"{who}: its classes are {theirs}, those of the data {ours}; give the same, in the same order")
+    if named not in (None, *KINDS) or (kind != "auto" and named not in (None, kind)):
+        raise DataError(f"{who}: holds {named}, but kind is {kind}; name the array logits or probabilities")
+    logits, kind = as_logits(values, kind if named is None else named, who)
+    total = data.source_rows
+    if ids is None:
+        if len(values) == total:
+            ids = np.arange(total)
+        elif len(values) == len(data.train):
+            ids = data.train.ids
+        else:
+            what = f"{len(values)} rows, but the source has {total}, of which {len(data.train)} are trained on"
+            raise DataError(f"{who}: {what}; give either, or number them in a column {ROW!r}")
+    ids = _numbers(ids, len(values), total, who)
+    place = np.full(total, -1)
+    place[ids] = np.arange(len(ids))
+    if (missing := data.train.ids[place[data.train.ids] < 0]).size:
+        what = f"{len(values)} rows, and none for row {missing[0]} of the source, which is trained on"
+        raise DataError(f"{who}: {what} ({missing.size} of {len(data.train)} are missing); predict every training row")
+    digest = hashlib.sha256(np.ascontiguousarray(logits).tobytes() + place.tobytes()).hexdigest()
+    return Predictions(logits, place, kind, digest)
+
+
+def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
+    """Logits (N,M) float32 of either kind of numbers, and which kind it is; the logits of probabilities are their
+    logarithms, none smaller than that of 1e-6. Raises DataError."""
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0, 0])
+        raise DataError(f"{who}: row {row} is not finite: {values[row].tolist()}; give finite numbers")
+    sums = values.sum(axis=1)
+    shares = ((values >= 0) & (values <= 1 + SUM_WITHIN)).all(axis=1)
+    fits = shares & (np.abs(sums - 1) <= SUM_WITHIN)
+    if kind == "auto" and shares.all() and not fits.all():
+        row = int(np.argmin(fits))
+        what = f"numbers from 0 to 1, as of probabilities, but row {row} sums to {sums[row]:.6g}"
+        raise DataError(f"{who}: {what}; set kind to logits or probabilities, and mend the sums")
+    kind = ("probabilities" if fits.all() else "logits") if kind == "auto" else kind
+    if kind == "logits":
+        return values.astype(np.float32), kind
+    if not fits.all():
+        row = int(np.argmin(fits))
+        what = f"row {row} is {values[row].tolist()[:6]}, with a sum of {sums[row]:.6g}"
+        raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; set kind: logits if these are")
+    return np.log(np.maximum(values, LEAST)).astype(np.float32), kind
+
+
+def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
+    ids = np.asarray(ids)
+    if ids.shape != (count,) or ids.dtype.kind not in "iuf" or (ids != np.floor(ids)).any():
+        raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
+    ids = ids.astype(np.int64)
+    if (outside := ids[(ids < 0) | (ids >= total)]).size:
+        raise DataError(f"{who}: row {outside[0]} is not in the source, whose rows are 0 to {total - 1}")
+    numbers, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise DataError(f"{who}: row {numbers[counts > 1][0]} has {counts.max()} predictions; give one")
+    return ids
+
+
+Found = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
+
+
+def _npy(path: Path, names: tuple[str, ...]) -> Found:
+    try:
+        return np.load(path, allow_pickle=False), None, None, None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read as .npy: {error}; write it with numpy.save") from None
+
+
+def _npz(path: Path, names: tuple[str, ...]) -> Found:
+    arrays = read_npz(path)
+    named = [name for name in KINDS if name in arrays]
+    others = [name for name in arrays if name not in (ROW, "classes")]
+    if len(named or others) != 1:
+        what = f"holds the arrays {', '.join(arrays) or 'none'}"
+        raise DataError(f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes")
+    classes = arrays.get("classes")
+    kind = named[0] if named else None
+    return arrays[(named or others)[0]], None if classes is None else classes.tolist(), kind, arrays.get(ROW)
+
+
+def _csv(path: Path, names: tuple[str, ...]) -> Found:
+    """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
+    sheet = csvfile.read_sheet(path, "auto", names)
+    header = sheet.header or ()
+    columns = [i for i in range(sheet.width) if not header or header[i] not in (ROW, "class")]
+    values = np.asarray(csvfile.table(sheet, columns, None).x)
+    ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
+    prefixed = all(header[i].startswith("p_") for i in columns) if header else False
+    classes = [header[i].removeprefix("p_") if prefixed else header[i] for i in columns] if header else None
+    return values, classes, "probabilities" if prefixed else None, ids
+
+
+READERS = {".npy": _npy, ".npz": _npz}
