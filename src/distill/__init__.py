@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from distill.errors import ConfigError, DataError, DistillError, DivergedError, OutputError
     from distill.faces import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
     from distill.model import Model, load_adapters, load_model
-    from distill.pipeline import run
+    from distill.pipeline import load_data, run
     from distill.results import Results
     from distill.teacher import TeacherModel
 
@@ -40,6 +40,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "run": ("pipeline", "run"),
     "load_config": ("config", "load"),
+    "load_data": ("pipeline", "load_data"),
     "load_model": ("model", "load_model"),
     "load_adapters": ("model", "load_adapters"),
     "Model": ("model", "Model"),
@@ -72,6 +73,7 @@ __all__ = [
     "kl_divergence",
     "load_adapters",
     "load_config",
+    "load_data",
     "load_model",
     "run",
     "softmax",

@@ -123,7 +123,8 @@ def files(plan: Config) -> list[Path]:
     return read + [Path(plan.output.folder or ".") / name for name in RUN_FILES if plan.output.folder]
 
 
-def load_data(plan: Config, seed: int) -> Data:
-    """The rows of a plan under one seed."""
+def load_data(plan: Config, seed: int | None = None) -> Data:
+    """The rows of a plan under one seed, its own where none is given: split, scaled, each with its number in the file.
+    Raises DataError."""
     short = plan.distillation
-    return rows.load(plan.data, short.train_ratio, short.max_samples, seed)
+    return rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed if seed is None else seed)

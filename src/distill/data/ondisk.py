@@ -123,7 +123,9 @@ def shuffle(x: Array | DiskRows, order: Array, rng: np.random.Generator) -> None
     if isinstance(x, DiskRows):
         x.shuffle(order, rng)
     else:
-        order[:] = np.arange(len(x))
+        order.fill(1)  # 0, 1, 2, ... without a second array of that length
+        order[:1] = 0
+        np.cumsum(order, out=order)
         rng.shuffle(order)
 
 
