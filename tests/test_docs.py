@@ -2,16 +2,33 @@
 
 import re
 import shlex
+import sys
 from dataclasses import fields
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
 
 import distill
 from distill import cli, config, environment
-from distill.config.plan import INHERITED, SECTIONS, TERM_KEYS, Student, Training, rules_of
+from distill.config.plan import (
+    INHERITED,
+    OPTIONS,
+    SECTIONS,
+    STAGE_KEYS,
+    TERM_KEYS,
+    TERM_OPTIONS,
+    Student,
+    Teacher,
+    Training,
+    rules_of,
+)
+from distill.nn.features import FEATURES
+from distill.nn.losses import LOSSES
 from test_floors import FLOORS
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +56,7 @@ def tables(page: Path) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("section", [*SECTIONS, "teachers"])
 def test_config_md_has_every_key_with_its_default_and_range(section: str) -> None:
-    kind = SECTIONS.get(section, Training)
+    kind = SECTIONS.get(section, Teacher)
     defaults = {one.name: one.default for one in fields(kind)}
     expected = []
     for name, rule in rules_of(kind).items():
@@ -50,10 +67,54 @@ def test_config_md_has_every_key_with_its_default_and_range(section: str) -> Non
     assert [row[:3] for row in tables(ROOT / "docs/CONFIG.md")[section]] == expected
 
 
-def test_config_md_has_every_key_of_a_term() -> None:
-    rows = {row[0]: row[2] for row in tables(ROOT / "docs/CONFIG.md")["student"]}
+def test_config_md_has_every_key_of_student_term_and_stage() -> None:
+    rows = [(row[0], row[2]) for row in tables(ROOT / "docs/CONFIG.md")["student"]]
     own = {name: rule for name, rule in rules_of(Student).items() if name not in rules_of(Training)}
-    assert rows == {name: rule.says for name, rule in (own | TERM_KEYS).items()}
+    keys = [*own.items(), *TERM_KEYS.items(), *STAGE_KEYS.items()]
+    assert rows == [(name, rule.says) for name, rule in keys]
+
+
+def test_config_md_has_the_options_of_every_loss_and_their_defaults() -> None:
+    page = (ROOT / "docs/CONFIG.md").read_text()
+    for loss, options in TERM_OPTIONS.items():
+        assert f"| {loss} | {', '.join(options)} |" in page
+    defaults = {row[0]: row[1] for row in tables(ROOT / "docs/CONFIG.md")["student"]}
+    for name, (_, default) in OPTIONS.items():
+        expected = ("from distillation", "all that no teacher hears") if default == INHERITED else (str(default),)
+        assert defaults[name] in expected, name
+
+
+def test_methods_md_has_every_loss_with_formula_paper_and_plan() -> None:
+    page = (ROOT / "docs/METHODS.md").read_text()
+    parts = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    assert list(parts) == list(TERM_OPTIONS) == [*LOSSES, *FEATURES]
+    for name, text in parts.items():
+        plan = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+        assert name in [term["loss"] for term in plan["student"]["terms"]]
+        assert re.search(r"^    \S", text, re.MULTILINE), f"{name} has no formula"
+        assert re.search(r"\b(19|20)\d\d\b", text) or name in ("soft_cross_entropy", "novelty", "relation_angle")
+        assert "When to use it" in text
+
+
+def test_methods_md_has_a_result_for_every_method() -> None:
+    page = (ROOT / "docs/METHODS.md").read_text()
+    section = page[page.index("## Measured") : page.index("## The control")]
+    headings = [title.strip("`") for title, text in re.findall(r"^### (.+)\n((?:(?!^##)[\s\S])*)", page, re.MULTILINE)
+                if "```yaml" in text]  # fmt: skip
+    for name in ("digits", "letter"):
+        table = section[section.index(f"**{name}**") :].split("\n\n")[1]
+        assert [line.split(" | ")[0].strip("| `") for line in table.splitlines()[2:]] == headings
+
+
+def test_the_methods_are_measured_by_the_command_that_the_page_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shortened: one seed and one epoch, on the digits."""
+    monkeypatch.setattr(sys, "argv", ["methods.py", "--seeds", "2", "--epochs", "1", "--only", "digits"])
+    script("methods").main()
+    said = capsys.readouterr().out
+    assert said.count("\n| ") == 1 + len(script("methods").methods())
+    assert "Teacher 9" in said
 
 
 def test_the_readmes_keys_and_defaults_are_the_codes() -> None:
@@ -103,13 +164,48 @@ def test_every_documented_piece_of_yaml_is_a_plan(page: Path, block: str, tmp_pa
     assert config.load(path).student.terms
 
 
+def script(name: str) -> ModuleType:
+    """A script of the docs, as a module."""
+    spec = spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shortened(path: Path, real_data: Any) -> dict[str, Any]:
+    """An example with fewer rows, epochs and seeds."""
+    plan = yaml.safe_load(path.read_text())
+    plan["distillation"] = plan.get("distillation", {}) | {
+        "max_samples": 2000,
+        "teacher_epochs": 2,
+        "student_epochs": 1,
+    }
+    plan["evidence"] = plan.get("evidence", {}) | {"seeds": 2}
+    plan["student"] = {key: value for key, value in plan.get("student", {}).items() if key != "epochs"}
+    for stage in plan["student"].get("stages", []):
+        stage["epochs"] = 1
+    if "data" in plan:
+        plan["data"]["source"] = str(real_data(plan["data"]["source"]))
+    return plan
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_runs_shortened(path: Path, real_data: object, in_tmp: Path) -> None:
-    plan = config.load(path)
-    source = plan.data.source if plan.data.source == "digits" else str(real_data(plan.data.source))  # type: ignore[operator]
-    short = [f"data.source={source}", "distillation.max_samples=2000", "teachers.teacher.epochs=2", "evidence.seeds=2"]
-    results = distill.run(path, [*short, "student.epochs=1", "output.folder=null"])
+    config.load(path)
+    plan = shortened(path, real_data)
+    Path("short.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+    if path.stem == "predictions":
+        script("forest").main("short.yaml", trees=30)
+    results = distill.run("short.yaml")
     assert results["teacher_val_accuracy"] > 2 * results["data"]["commonest"]
+    assert len(results["seeds"]) == 2
+
+
+def test_there_is_an_example_of_every_kind() -> None:
+    kinds = {"ensemble", "chain", "born_again", "mutual", "hint", "relation", "layerwise", "predictions"}
+    assert kinds <= {path.stem for path in EXAMPLES}
 
 
 def test_every_key_of_the_results_is_documented() -> None:
@@ -148,7 +244,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_pages_name_the_floors_as_they_are() -> None:
-    listing = re.search(r"```text\n(8  cli.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
+    listing = re.search(r"```text\n(9  cli.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
     assert listing
     heights: dict[str, int] = {}
     height = 99

@@ -25,7 +25,17 @@ FLOORS = (
 )
 # Rooms whose own order matters: within a folder, or on one floor, these may look down the list.
 ORDERED = (
-    ("errors", "environment", "config.strict_yaml", "config.rules", "config.plan", "config.reader", "config"),
+    (
+        "errors",
+        "environment",
+        "config.strict_yaml",
+        "config.rules",
+        "config.plan",
+        "config.reader",
+        "config.networks",
+        "config.sections",
+        "config",
+    ),
     ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     (
         "data.split",

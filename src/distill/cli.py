@@ -92,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
 
     check = add("check", "validate a configuration and its data, and print the whole plan")
     _plan_options(check)
+    check.add_argument(
+        "--rows", type=Path, metavar="FILE", help="write which rows of the source are in which set (CSV)"
+    )
 
     bench = add("bench", "time the steps of a configuration's networks on this machine; trains and writes nothing")
     _plan_options(bench)
@@ -162,14 +165,19 @@ def _check(args: argparse.Namespace) -> None:
 
     if plan.output.folder:
         store.RunFolder(Path(plan.output.folder)).check()
-    print(report.plan_text(plan, pipeline.load_data(plan, plan.distillation.random_seed)))
+    if args.rows:
+        store.check_writable(args.rows, [args.config, *pipeline.files(plan)])
+    data = pipeline.load_data(plan)
+    if args.rows:
+        store.write_text(args.rows, report.rows_csv(data))
+    print(report.plan_text(plan, data, nothing_written=not args.rows))
 
 
 def _bench(args: argparse.Namespace) -> None:
     plan = _plan(args)
     from distill import bench, pipeline, report, store
 
-    figures = bench.measure(plan, pipeline.load_data(plan, plan.distillation.random_seed))
+    figures = bench.measure(plan, pipeline.load_data(plan))
     print(store.to_json(figures) if args.json else report.bench_text(figures), end="" if args.json else "\n")
 
 

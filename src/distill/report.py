@@ -73,7 +73,7 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def plan_text(plan: Config, data: Data) -> str:
+def plan_text(plan: Config, data: Data, *, nothing_written: bool = True) -> str:
     """The whole plan of a run and what it comes to, for `check`."""
     lines: list[str] = []
     own = (data.features, *plan.student.hidden, len(data.classes))
@@ -101,7 +101,7 @@ def plan_text(plan: Config, data: Data) -> str:
             f"compression: {total / count:.5f}" if known else "compression: -",
             *_folded("objective:", formula(plan.student.stages)),
             *_folded("control:", formula(control_course(plan.student.stages))),
-            "The plan is sound; nothing was trained and nothing written.",
+            "The plan is sound; nothing was trained" + (" and nothing written." if nothing_written else "."),
         ]
     )
 
@@ -145,6 +145,13 @@ def _rows_text(data: Mapping[str, Any]) -> str:
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in table]
+
+
+def rows_csv(data: Data) -> str:
+    """The number of every row of the source that is used, from 0, and the set that it is in."""
+    own = {"training": data.train} | {SPLITS[name]: rows for name, rows in data.judged.items() if not rows.tested}
+    lines = sorted((int(i), name) for name, rows in own.items() for i in rows.ids)
+    return "row,set\n" + "".join(f"{i},{name}\n" for i, name in lines)
 
 
 def predictions_csv(classes: Sequence[Any], probabilities: Array) -> str:

@@ -1,7 +1,7 @@
 """YAML <-> the plan: the only room that knows a default. Every fault is found, named and placed at once.
 
 Read in this order: `strict_yaml` (text -> nodes with places), `rules` (what a value may be), `plan` (every key and its
-default), `reader` (nodes -> plan).
+default), `reader` (nodes -> values), `networks` (-> teachers and student), `sections` (-> the whole plan).
 """
 
 import re
@@ -32,7 +32,7 @@ from distill.config.plan import (
     stages_of,
     usual_options,
 )
-from distill.config.reader import Reader
+from distill.config.sections import Sections
 from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse, scalar
 from distill.errors import ConfigError
 
@@ -79,7 +79,7 @@ def load(
         tree = _read_file(Path(source), faults)
     if tree is not None:
         folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
-        config = Reader(_override(_add(tree, given or {}), overrides, faults), faults).config(folder)
+        config = Sections(_override(_add(tree, given or {}), overrides, faults), faults).config(folder)
         if not faults:
             return config
     raise ConfigError(sorted(faults, key=_in_file_order))
