@@ -17,7 +17,7 @@ from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
 from distill.results import MODELS, SPLITS
-from distill.store import RUN_END, RUN_FILES
+from distill.store import RUN_END, of_a_run, teacher_file
 
 UNSURE_ROWS = 12  # rows shown with their soft targets
 BARS = 6  # classes shown of each
@@ -54,8 +54,9 @@ def build(folder: Path) -> str:
 def files(folder: Path) -> list[Path]:
     """What a run's page is made from, so that it replaces none of it."""
     plan = _plan(folder)
-    read = [Path(name) for name in (plan.data.source, plan.data.test) if name]
-    return [*read, *(folder / name for name in RUN_FILES)]
+    taught = [path for one in plan.teachers.values() for path in (one.load, one.predictions)]
+    read = [Path(name) for name in (plan.data.source, plan.data.test, *taught) if name]
+    return [*read, *(file for file in folder.iterdir() if of_a_run(file.name))]
 
 
 def _page(folder: Path) -> str:
@@ -230,10 +231,9 @@ def _teacher_logits(folder: Path, plan: config.Config, results: Mapping[str, Any
     shares = {name: one["share"] for name, one in results["teachers"].items() if one["share"]}
     members = []
     for name in shares:
-        file = folder / (f"{name}.npz" if list(plan.teachers) == ["teacher"] else f"teacher.{name}.npz")
         if plan.teachers[name].origin != "trained":
             raise DataError(f"the teacher {name!r} is no network of the run")
-        members.append(mlp.logits(load_model(file).weights, x))
+        members.append(mlp.logits(load_model(folder / f"{teacher_file(name, plan.teachers)}.npz").weights, x))
     return combine(members, list(shares.values()), "probabilities")
 
 

@@ -18,7 +18,7 @@ from distill.evidence import control_course
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
-from distill.store import RUN_FILES
+from distill.store import RUN_FILES, teacher_file
 from distill.student import learn, view
 from distill.teacher import listen, method_of, needed, obtain
 from distill.train import OnEpoch
@@ -71,20 +71,24 @@ def experiment(
     for name in plan.teachers if not shared else ():
         teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
         if trained := teachers[name].trained:
-            record.keep(name if len(plan.teachers) == 1 and name == "teacher" else f"teacher.{name}", trained)
+            record.keep(teacher_file(name, plan.teachers), trained)
     seen = shared.seen if shared else view(plan.student, data, seed)
     stages, hidden = plan.student.stages, len(plan.student.hidden)
-    answers = {
-        name: listen(
-            teachers[name],
-            seen.train,
-            needed(stages, name, teachers[name].depth, hidden),
-            plan.data.in_memory_mb,
-            plan.performance.cache,
-        )
-        for name in heard(plan.student.every_term)
-        if name in teachers
-    }
+    answers = (
+        dict(shared.answers)
+        if shared and shared.plan == plan
+        else {
+            name: listen(
+                teachers[name],
+                seen.train,
+                needed(stages, name, teachers[name].depth, hidden),
+                plan.data.in_memory_mb,
+                plan.performance.cache,
+            )
+            for name in heard(plan.student.every_term)
+            if name in teachers
+        }
+    )
 
     courses = {"control": control_course(stages), "student": stages}
     learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)
@@ -120,7 +124,11 @@ def files(plan: Config) -> list[Path]:
     named = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
     named += [locate(path) for one in plan.teachers.values() for path in (one.load, one.predictions) if path]
     read = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    return read + [Path(plan.output.folder or ".") / name for name in RUN_FILES if plan.output.folder]
+    if plan.output.folder is None:
+        return read
+    models = [teacher_file(name, plan.teachers) for name in plan.teachers]
+    models += ["control", "student", "student.full", *(f"peer{i}" for i in range(1, plan.student.peers + 1))]
+    return read + [Path(plan.output.folder) / name for name in (*RUN_FILES, *(f"{model}.npz" for model in models))]
 
 
 def load_data(plan: Config, seed: int | None = None) -> Data:

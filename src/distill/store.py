@@ -3,11 +3,12 @@
 import io
 import json
 import os
+import re
 import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,18 @@ except ImportError:  # Windows has no such locks: there two runs into one folder
 
 HEADER = "model.json"  # the member of a model file that is plain JSON
 RUN_MARK, RUN_END = "metrics.jsonl", "results.json"  # the first file of a run's folder, and the last
-RUN_FILES = (RUN_MARK, "config.yaml", "teacher.npz", "control.npz", "student.npz", RUN_END)
+RUN_FILES = (RUN_MARK, "config.yaml", RUN_END)
+RUN_MODEL = re.compile(r"(teacher|student|control|peer)[\w.-]*\.npz")
+
+
+def of_a_run(name: str) -> bool:
+    """Whether a file of this name is one that a run leaves in its folder."""
+    return name in RUN_FILES or bool(RUN_MODEL.fullmatch(name))
+
+
+def teacher_file(name: str, teachers: Collection[str]) -> str:
+    """What the file of one of these teachers is called in the run's folder, without .npz."""
+    return "teacher" if len(teachers) == 1 else f"teacher.{name}"
 
 
 @contextmanager
@@ -143,7 +155,7 @@ class RunFolder:
                 if folder.exists() and not folder.is_dir():
                     raise OutputError(f"{folder}: is a file; name another output.folder")
                 names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-                half_published = folder == self.partial and names <= set(RUN_FILES)
+                half_published = folder == self.partial and all(map(of_a_run, names))
                 if names and RUN_MARK not in names and not half_published:
                     raise OutputError(f"{folder}: holds files that no run wrote; name another output.folder")
 
@@ -171,7 +183,11 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / RUN_MARK).touch()
             (self.path / RUN_END).unlink(missing_ok=True)
-            for file in sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END):
+            files = sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END)
+            for old in self.path.iterdir():
+                if RUN_MODEL.fullmatch(old.name) and old.name not in {file.name for file in files}:
+                    old.unlink()  # of a teacher that this run does not have
+            for file in files:
                 file.replace(self.path / file.name)
             self.partial.rmdir()
 

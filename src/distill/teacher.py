@@ -7,7 +7,7 @@ from Python.
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Obtained:
     parameters: int | None = None
     print: str | None = None  # its fingerprint, where it has one
     kind: str | None = None  # logits or probabilities, where that had to be found out
+    heard: dict[bytes, Array | None] = field(default_factory=dict)  # what it said of rows that models are judged on
 
     def unchanged(self) -> bool:
         """Whether its weights are still those that it was obtained with."""
@@ -69,8 +70,11 @@ class Obtained:
 
     def logits(self, rows: Rows) -> Array | None:
         """Logits (N,M), or None where it cannot answer."""
-        found = self.respond(rows, ())
-        return None if found is None else found[0]
+        key = bytes([rows.tested]) + rows.ids.tobytes()
+        if key not in self.heard:
+            found = self.respond(rows, ())
+            self.heard[key] = None if found is None else found[0]
+        return self.heard[key]
 
 
 def obtain(
