@@ -16,7 +16,7 @@ from distill.model import load_model
 from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
-from distill.results import MODELS, SPLITS
+from distill.results import MODELS, SPLITS, WHENCE
 from distill.store import RUN_END, of_a_run, teacher_file
 
 UNSURE_ROWS = 12  # rows shown with their soft targets
@@ -65,7 +65,8 @@ def _page(folder: Path) -> str:
     models, classes = results["models"], [_name(c) for c in results["data"]["classes"]]
     parts = [
         _verdict(results),
-        _section("The three models", _one_seed(results) + _measures(results) + _teachers(results["teachers"])),
+        _section("The three models", _one_seed(results) + _measures(results)),
+        _teachers(results["teachers"]),
         _section("Every seed", _image(plots.gains(results["seeds"], results["verdict"]), "gain of every seed"))
         if len(results["seeds"]) > 1
         else "",
@@ -181,13 +182,19 @@ def _teachers(teachers: Mapping[str, Any]) -> str:
     """Each teacher by itself, where the table's teacher is several, or learned from another."""
     if len(teachers) == 1 and all(one["origin"] == "trained" for one in teachers.values()):
         return ""
-    head = "<tr><th>teacher</th><th>share</th><th>validation accuracy</th><th>parameters</th><th>from</th></tr>"
-    body = "".join(
-        f"<tr><td>{_name(name)}</td><td>{one['share']:.2f}</td><td>{_known('{:.4f}', one['val_accuracy'])}</td>"
-        f"<td>{_known('{:,}', one['parameters'])}</td><td>{_name(one['objective'] or one['origin'])}</td></tr>"
+    head = "<tr><th>teacher</th><th>share</th><th>validation accuracy</th><th>parameters</th><th>learned from</th></tr>"
+    lines = (
+        [
+            _name(name),
+            f"{one['share']:.2f}",
+            _known("{:.4f}", one["val_accuracy"]),
+            _known("{:,}", one["parameters"]),
+            _name(one["objective"] or WHENCE[one["origin"]]),
+        ]
         for name, one in teachers.items()
     )
-    return f"<div class=wide><table>{head}{body}</table></div>"
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in line) + "</tr>" for line in lines)
+    return _section("The teachers", f"<div class=wide><table>{head}{body}</table></div>")
 
 
 def _known(form: str, value: float | None) -> str:

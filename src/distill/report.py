@@ -12,7 +12,7 @@ from distill.evidence import control_course
 from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.objective import formula
-from distill.results import MODELS, SPLITS, describe
+from distill.results import MODELS, SPLITS, WHENCE, describe
 from distill.student import view
 
 
@@ -57,12 +57,11 @@ def _teachers_text(teachers: Mapping[str, Any]) -> list[str]:
     for name, one in teachers.items():
         figures = [f"validation accuracy {_share(one['val_accuracy'])}"]
         figures += [f"{one['parameters']:,} parameters"] if one["parameters"] is not None else []
-        figures += [one["objective"] or ORIGINS[one["origin"]].replace("predictions", one["kind"] or "predictions")]
+        figures += [
+            one["objective"] or f"from {WHENCE[one['origin']]}".replace("predictions", one["kind"] or "predictions")
+        ]
         lines += _folded("teachers:" if not lines else "", f"{name}: {', '.join(figures)}")
     return lines
-
-
-ORIGINS = {"load": "from a model file", "predictions": "from a file of predictions", "python": "from Python"}
 
 
 def _folded(title: str, text: str) -> list[str]:
@@ -85,7 +84,7 @@ def plan_text(plan: Config, data: Data, *, nothing_written: bool = True) -> str:
             learns = formula(stages_of(one, one.terms)) if one.terms != LABELS_ONLY else ""
             what += "" if name == "teacher" else f" ({name}{': ' + learns if learns else ''})"
         else:
-            what = f"{ORIGINS[one.origin]} ({name}: {getattr(one, one.origin)})"
+            what = f"from {WHENCE[one.origin]} ({name}: {getattr(one, one.origin)})"
         lines += _folded(title, what)
     count = mlp.count(own)
     teachers = [plan.teachers[name] for name in heard(plan.student.every_term) if name in plan.teachers]

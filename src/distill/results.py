@@ -28,6 +28,7 @@ from distill.train import Trained
 SCHEMA_VERSION = 1
 MODELS = ("teacher", "student", "control")
 ROWS_AT_ONCE = 4096  # of the training rows, which may be many
+WHENCE = {"load": "a model file", "predictions": "a file of predictions", "python": "an object from Python"}
 SPLITS = {"val": "validation", "test": "test"}  # in the keys of the results -> in words
 
 
