@@ -168,8 +168,10 @@ def _check(args: argparse.Namespace) -> None:
     if args.rows:
         store.check_writable(args.rows, [args.config, *pipeline.files(plan)])
     data = pipeline.load_data(plan)
-    if args.rows:
+    if args.rows:  # before the teachers are looked at: their predictions may not be made yet
         store.write_text(args.rows, report.rows_csv(data))
+    else:
+        pipeline.examine(plan, data)
     print(report.plan_text(plan, data, nothing_written=not args.rows))
 
 

@@ -98,6 +98,15 @@ def experiment(
     return Experiment(seed, data, seen, teachers, learned, answers, plan)
 
 
+def examine(plan: Config, data: Data) -> None:
+    """Read the teachers that stand in files, and raise as a run would for one that does not fit."""
+    seed = plan.distillation.random_seed
+    for name, one in plan.teachers.items():
+        if one.origin in ("load", "predictions"):
+            found = obtain(name, plan, data, {}, seed, lambda *_: None)
+            needed(plan.student.stages, name, found.depth, len(plan.student.hidden))
+
+
 def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
     """The figures of the further seeds, in their order, computed on all cores."""
     quiet = Record(replace(plan, output=Output(None)), lambda name, epoch: None)
