@@ -38,14 +38,15 @@ def adapters(
             for t, s in pairs_of(term, answers, len(sizes) - 2):
                 width = answers[name].layers[t].shape[1]
                 if width != sizes[s]:
-                    widths[_adapter(name, t, s)] = width, sizes[s] + 1
+                    widths[adapter_name(name, t, s)] = width, sizes[s] + 1
     found = Vector(dict(sorted(widths.items())))
     for view in found.views.values():
         view[:, :-1] = rng.standard_normal((view.shape[0], view.shape[1] - 1)) / (view.shape[1] - 1) ** 0.5
     return found
 
 
-def _adapter(teacher: str, t: int, s: int) -> str:
+def adapter_name(teacher: str, t: int, s: int) -> str:
+    """What the adapter between layer t of a teacher and layer s of the student is called."""
     return f"{teacher}.{t}-{s}"
 
 
@@ -56,62 +57,62 @@ class Live:
         self, objective: Objective, tape: Tape, adapters: Sequence[Vector | None], slopes: Sequence[Vector | None]
     ) -> None:
         self.objective, self.adapters, self.slopes = objective, adapters, slopes
-        self.z, self.d, self.h, self.seeds = (
-            {k: array.reshape(-1, *array.shape[-2:]) for k, array in arrays.items()}
-            for arrays in ({0: tape.z}, {0: tape.d[len(tape.d)]}, tape.h, tape.seeds)
-        )
+        self.z, self.d = _stacked(tape.z), _stacked(tape.d[len(tape.d)])
+        self.h = {k: _stacked(h) for k, h in tape.h.items()}
+        self.seeds = {k: _stacked(seed) for k, seed in tape.seeds.items()}
 
     def add(self, rows: Array, x: Array) -> Array:  # -> (R,)
         """Add the gradients on these rows (n,), whose inputs are x (n,D), to those of logits and layers; the values."""
         objective, values = self.objective, np.zeros(len(self.objective.lists))
-        for seed in self.seeds.values():
-            seed.fill(0)
-        for slope in self.slopes:
-            if slope is not None:
-                slope.flat.fill(0)
+        for array in (*self.seeds.values(), *(one.flat for one in self.slopes if one is not None)):
+            array.fill(0)
         heard = _Heard(objective, rows, x)
         for r, term in objective.live:
             weight = objective.weight(term)
-            if weight and term.layered:
-                values[r] += weight * self._compare(r, term, weight, heard)
-            elif weight:
-                teacher = (
-                    self._peers(r, term) if _of_peers(term) else together(term, heard.logits(term), self.z[0].dtype)
-                )
-                options = _options(term)
-                value, gradient = LOSSES[term.loss](self.z[0][r].T, teacher, heard.labels, **options)
-                self.d[0][r] += weight * gradient.T
-                values[r] += weight * value
+            if weight:
+                values[r] += weight * (self._layers if term.layered else self._logits)(r, term, weight, heard)
         return values
+
+    def _logits(self, r: int, term: Term, weight: float, heard: "_Heard") -> float:
+        """A term on logits."""
+        own = self.z[r].T
+        teacher = self._peers(r, term) if term.teachers[0][0] == PEERS else heard.logits(term, own.dtype)
+        value, gradient = LOSSES[term.loss](own, teacher, heard.labels, **_options(term))
+        self.d[r] += weight * gradient.T
+        return value
 
     def _peers(self, r: int, term: Term) -> Array:
         """The logits of the other networks of the group together, each with the same share."""
-        others = {str(p): self.z[0][p].T for p in self.objective.peers if p != r}
+        others = {str(p): self.z[p].T for p in self.objective.peers if p != r}
         shares = tuple((name, 1 / len(others)) for name in others)
-        return together(Term(term.loss, 1.0, shares, term.options), others, self.z[0].dtype)
+        return together(Term(term.loss, 1.0, shares, term.options), others, self.z.dtype)
 
-    def _compare(self, r: int, term: Term, weight: float, heard: "_Heard") -> float:
-        """The mean over its pairs of layers of a term on hidden layers."""
-        name = term.teachers[0][0]
-        pairs, total = pairs_of(term, self.objective.answers, len(self.h)), 0.0
-        options = _options(term)
+    def _layers(self, r: int, term: Term, weight: float, heard: "_Heard") -> float:
+        """A term on hidden layers, the mean over its pairs."""
+        name, total, dtype = term.teachers[0][0], 0.0, self.z.dtype
+        pairs = pairs_of(term, self.objective.answers, len(self.h))
         for t, s in pairs:
-            teacher = heard.layer(name, t)
-            own = np.concatenate([heard.x, np.ones((len(heard.x), 1), heard.x.dtype)], 1) if s == 0 else self.h[s][r].T
-            adapters, slopes = self.adapters[r], self.slopes[r]
-            view = _adapter(name, t, s)
-            adapt = adapters is not None and term.loss in SAME_UNITS and view in adapters.views
-            student = own @ adapters[view].T if adapt and adapters else own[:, :-1]
-            value, gradient = FEATURES[term.loss](student, teacher, heard.labels, **options)
-            gradient *= weight / len(pairs)
+            own = self.h[s][r].T if s else np.hstack([heard.x, np.ones((len(heard.x), 1), dtype)])
+            adapter, slope = self._adapter(r, term, name, t, s)
+            student = own[:, :-1] if adapter is None else own @ adapter.T
+            teacher = heard.layer(name, t).astype(dtype, copy=False)
+            value, gradient = FEATURES[term.loss](student, teacher, heard.labels, **_options(term))
             total += value / len(pairs)
-            if adapt and adapters and slopes:
+            gradient = gradient * (weight / len(pairs))
+            if adapter is not None and slope is not None:
                 if term.loss not in UNMOVED:
-                    slopes[view][...] += gradient.T @ own
-                gradient = gradient @ adapters[view][:, :-1]
+                    slope += gradient.T @ own
+                gradient = gradient @ adapter[:, :-1]
             if s:
                 self.seeds[s][r] += gradient.T
         return total
+
+    def _adapter(self, r: int, term: Term, name: str, t: int, s: int) -> tuple[Array | None, Array | None]:
+        """The adapter of a pair of layers and its gradient, where the term needs one."""
+        key, adapters, slopes = adapter_name(name, t, s), self.adapters[r], self.slopes[r]
+        if term.loss not in SAME_UNITS or adapters is None or slopes is None or key not in adapters.views:
+            return None, None
+        return adapters[key], slopes[key]
 
 
 class _Heard:
@@ -121,8 +122,8 @@ class _Heard:
         self.objective, self.rows, self.x, self.labels = objective, rows, x, objective.labels[rows]
         self.fresh: dict[str, tuple[Array, dict[int, Array]]] = {}
 
-    def logits(self, term: Term) -> dict[str, Array]:
-        return {name: self._answer(name)[0] for name, _ in term.teachers}
+    def logits(self, term: Term, dtype: Any) -> Array:
+        return together(term, {name: self._answer(name)[0] for name, _ in term.teachers}, dtype)
 
     def layer(self, name: str, t: int) -> Array:
         if t == 0:
@@ -139,8 +140,9 @@ class _Heard:
         return self.fresh[name]
 
 
-def _of_peers(term: Term) -> bool:
-    return term.teachers[0][0] == PEERS
+def _stacked(array: Array) -> Array:
+    """One network is a stack of itself."""
+    return array.reshape(-1, *array.shape[-2:])
 
 
 def _options(term: Term) -> dict[str, Any]:
