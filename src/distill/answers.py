@@ -42,6 +42,11 @@ class Answers:
     respond: Respond | None = None
     held: Any = None  # keeps a temporary folder alive as long as its files are mapped
 
+    def end(self) -> None:
+        """Give back the disk that they take, which garbage collection might do late, and a killed worker never."""
+        if self.held is not None:
+            self.held.end()
+
     def check(self, ids: Array, who: str) -> None:
         """Raise DataError unless these are the answers to the rows of these numbers, in this order."""
         if not np.array_equal(self.ids, ids):
@@ -65,21 +70,23 @@ def together(term: Term, logits: Mapping[str, Array], dtype: Any) -> Array:
 
 
 def keep(
-    ask: Iterator[tuple[slice, Array, Mapping[int, Array]]],
+    ask: Iterator[tuple[str, slice, Array]],
     shapes: Mapping[str, tuple[int, ...]],
     folder: Path | None,
     key: Mapping[str, Any],
     ids: Array,
 ) -> tuple[dict[str, Array], Any]:
-    """Arrays of these shapes on disk, mapped, filled from `ask` unless the folder has them; and what keeps them alive.
+    """Arrays of these shapes on disk, mapped, filled from `ask` (name, rows, numbers) unless the folder has them; and
+    what keeps them alive.
 
     Without a folder they stand in a temporary one. Raises DataError where the folder's answers are not those to the
     key, or to the rows of these ids, or no longer what was written.
     """
     if folder is None:
-        scratch = _Scratch()
-        _fill(scratch.path, ask, shapes)
-        return _mapped(scratch.path, shapes), scratch
+        with as_output_error(Path(tempfile.gettempdir())):
+            scratch = _Scratch()
+            _fill(scratch.path, ask, shapes)
+            return _mapped(scratch.path, shapes), scratch
     with as_output_error(folder):
         found = folder / f"{key['teacher'][:16]}-{_digest(json.dumps(key, sort_keys=True).encode())[:16]}"
         if not found.exists():
@@ -88,8 +95,15 @@ def keep(
                 np.save(building / "ids.npy", ids)
                 header = {"key": dict(key), "sha256": _sums(building)}
                 (building / HEADER).write_text(to_json(header), encoding="utf-8")
-        _verify(found, key, ids)
+        _verify(found, key, ids, shapes)
         return _mapped(found, shapes), None
+
+
+def check_cache(folder: Path) -> None:
+    """Raise OutputError now rather than after a training where no answers can be kept."""
+    with as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 class _Scratch:
@@ -97,7 +111,7 @@ class _Scratch:
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="distill-answers-"))
-        weakref.finalize(self, _clear, self.path, os.getpid())
+        self.end = weakref.finalize(self, _clear, self.path, os.getpid())
 
 
 def _clear(path: Path, owner: int) -> None:
@@ -105,36 +119,39 @@ def _clear(path: Path, owner: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _verify(found: Path, key: Mapping[str, Any], ids: Array) -> None:
+def _verify(found: Path, key: Mapping[str, Any], ids: Array, shapes: Mapping[str, tuple[int, ...]]) -> None:
     advice = "remove that folder, and the teacher will be asked again"
     try:
         header = json.loads((found / HEADER).read_text(encoding="utf-8"))
-        kept = np.load(found / "ids.npy", allow_pickle=False)
+        with (found / "ids.npy").open("rb") as file:
+            kept = np.load(file, allow_pickle=False)
         sums = _sums(found)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{found}: the cached answers cannot be read: {error}; {advice}") from None
-    if not isinstance(header, dict) or header.get("key") != dict(key):
-        stale = header.get("key") if isinstance(header, dict) else header
-        raise DataError(f"{found}: stale answers, to {stale} and not to {dict(key)}; {advice}")
+    except Exception as error:  # a torn or hostile file leads NumPy and json to errors of every kind
+        what = f"{type(error).__name__} {error}"
+        raise DataError(f"{found}: the cached answers cannot be read: {what}; {advice}") from None
+    header = header if isinstance(header, dict) else {"key": header}
+    if header.get("key") != dict(key):
+        raise DataError(f"{found}: stale answers, to {header.get('key')} and not to {dict(key)}; {advice}")
     if not np.array_equal(kept, ids):
-        raise DataError(
-            f"{found}: stale answers, to {len(kept)} rows that are not the {len(ids)} of this run; {advice}"
-        )
-    if header.get("sha256") != sums:
-        raise DataError(f"{found}: the cached answers are no longer what was written: {sums}; {advice}")
+        first = f", from {_first(kept, ids)} on" if kept.shape == ids.shape else ""
+        what = f"to {kept.size} rows that are not the {len(ids)} of this run{first}"
+        raise DataError(f"{found}: stale answers, {what}; {advice}")
+    recorded = header.get("sha256")
+    written: dict[str, Any] = recorded if isinstance(recorded, dict) else {}
+    if wrong := sorted(name for name in {*sums, *written} if sums.get(name) != written.get(name)):
+        raise DataError(f"{found}: the cached answers are no longer what was written, in {', '.join(wrong)}; {advice}")
+    there = {name: array.shape for name, array in _mapped(found, shapes).items()}
+    if there != dict(shapes):
+        raise DataError(f"{found}: stale answers, of shapes {there} and not {dict(shapes)}; {advice}")
 
 
-def _fill(
-    folder: Path, ask: Iterator[tuple[slice, Array, Mapping[int, Array]]], shapes: Mapping[str, tuple[int, ...]]
-) -> None:
+def _fill(folder: Path, ask: Iterator[tuple[str, slice, Array]], shapes: Mapping[str, tuple[int, ...]]) -> None:
     arrays = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, shape)
         for name, shape in shapes.items()
     }
-    for rows, logits, layers in ask:
-        arrays["logits"][rows] = logits
-        for k, features in layers.items():
-            arrays[f"h{k}"][rows] = features
+    for name, rows, part in ask:
+        arrays[name][rows] = part
     for array in arrays.values():
         array.flush()
 

@@ -13,9 +13,11 @@ from distill import environment
 from distill.answers import Answers
 from distill.config import LABELS_ONLY, Config, Term, Training, heard
 from distill.data import Data
+from distill.data.table import locate
 from distill.evidence import control_terms
 from distill.live import adapters
 from distill.loop import Extras, shared, steps, work
+from distill.model import load_model
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
@@ -70,6 +72,8 @@ def _random_answers(plan: Config, name: str, data: Data) -> Answers:
     """Numbers in place of a teacher's answers; of one that comes from elsewhere, as of a network like the student."""
     rng, one = stream(0, f"bench {name}"), plan.teachers[name]
     widths = one.hidden if one.origin == "trained" else plan.student.hidden
+    if one.load is not None:
+        widths = load_model(locate(one.load)).sizes[1:-1]
     rows = len(data.train)
     layers = {k: rng.standard_normal((rows, width), np.float32) for k, width in enumerate(widths, start=1)}
     logits = rng.standard_normal((rows, len(data.classes)), np.float32)

@@ -179,7 +179,9 @@ def _bench(args: argparse.Namespace) -> None:
     plan = _plan(args)
     from distill import bench, pipeline, report, store
 
-    figures = bench.measure(plan, pipeline.load_data(plan))
+    data = pipeline.load_data(plan)
+    pipeline.examine(plan, data)
+    figures = bench.measure(plan, data)
     print(store.to_json(figures) if args.json else report.bench_text(figures), end="" if args.json else "\n")
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from distill import config as configuration
 from distill import data as rows
 from distill import environment
+from distill.answers import check_cache
 from distill.config import Config, Output, heard
 from distill.data import Data
 from distill.data.table import locate
-from distill.errors import DistillError
+from distill.errors import DistillError, OutputError
 from distill.evidence import control_course
 from distill.parallel import each
 from distill.record import Record
@@ -49,11 +50,13 @@ def run(
     plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
     seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
+    examine(plan, data)
     with Record(plan, on_epoch) as record:
         first = experiment(plan, seed, record, data, threads=threads, given=given)
         seeds = [first.figures(), *repeat(plan, first)]
         results = collect(plan, first, seeds, perf_counter() - started)
         record.finish(results)
+        first.end()
     return results
 
 
@@ -99,8 +102,16 @@ def experiment(
 
 
 def examine(plan: Config, data: Data) -> None:
-    """Read the teachers that stand in files, and raise as a run would for one that does not fit."""
+    """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for a cache
+    that cannot be written to, and a folder whose own models are read."""
     seed = plan.distillation.random_seed
+    replaced = {path.resolve() for path in _written(plan)}
+    for path in _read(plan):
+        if path.resolve() in replaced:
+            what = "is read by the plan, and would be replaced by what the run leaves in its folder"
+            raise OutputError(f"{path}: {what}; name another output.folder")
+    if plan.performance.cache is not None:
+        check_cache(Path(plan.performance.cache))
     for name, one in plan.teachers.items():
         if one.origin in ("load", "predictions"):
             found = obtain(name, plan, data, {}, seed, lambda *_: None)
@@ -115,7 +126,11 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
     def once(seed: int) -> dict[str, Any]:
         try:
             data = shared.data if shared else load_data(plan, seed)
-            return experiment(plan, seed, quiet, data, shared, threads).figures()
+            found = experiment(plan, seed, quiet, data, shared, threads)
+            figures = found.figures()
+            if not shared:
+                found.end()
+            return figures
         except DistillError as error:
             error.args = (f"seed {seed}: {error}",)
             raise
@@ -130,14 +145,23 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
 
 def files(plan: Config) -> list[Path]:
     """The files that a run of the plan reads and writes, so that no other output replaces one of them."""
+    return _read(plan) + _written(plan)
+
+
+def _read(plan: Config) -> list[Path]:
     named = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
     named += [locate(path) for one in plan.teachers.values() for path in (one.load, one.predictions) if path]
-    read = [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    return [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+
+
+def _written(plan: Config) -> list[Path]:
+    """What the run's folder will hold."""
     if plan.output.folder is None:
-        return read
-    models = [teacher_file(name, plan.teachers) for name in plan.teachers]
-    models += ["control", "student", "student.full", *(f"peer{i}" for i in range(1, plan.student.peers + 1))]
-    return read + [Path(plan.output.folder) / name for name in (*RUN_FILES, *(f"{model}.npz" for model in models))]
+        return []
+    trained = [name for name, one in plan.teachers.items() if one.origin == "trained"]
+    models = [*(teacher_file(name, plan.teachers) for name in trained), "control", "student", "student.full"]
+    models += [f"peer{i}" for i in range(1, plan.student.peers + 1)]
+    return [Path(plan.output.folder) / name for name in (*RUN_FILES, *(f"{model}.npz" for model in models))]
 
 
 def load_data(plan: Config, seed: int | None = None) -> Data:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.data import Data, csvfile, spelled
+from distill.data import Data, csvfile, npy, spelled
 from distill.data.table import locate
 from distill.errors import DataError
 from distill.nn.vector import Array
@@ -45,7 +45,8 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     """
     found = locate(path)
     names = tuple(spelled(one) for one in data.classes)
-    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names)
+    counts = (data.source_rows, len(data.train))
+    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names, counts)
     who = f"teacher {teacher!r}: {path}"
     m = len(data.classes)
     if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
@@ -73,17 +74,19 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     if (missing := data.train.ids[place[data.train.ids] < 0]).size:
         what = f"{len(values)} rows, and none for row {missing[0]} of the source, which is trained on"
         raise DataError(f"{who}: {what} ({missing.size} of {len(data.train)} are missing); predict every training row")
-    digest = hashlib.sha256(np.ascontiguousarray(logits).tobytes() + place.tobytes()).hexdigest()
+    there = np.flatnonzero(place >= 0)
+    digest = hashlib.sha256(logits[place[there]].tobytes() + there.tobytes()).hexdigest()
     return Predictions(logits, place, kind, digest)
 
 
 def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
     """Logits (N,M) float32 of either kind of numbers, and which kind it is; the logits of probabilities are their
     logarithms, none smaller than that of 1e-6. Raises DataError."""
-    values = np.asarray(values, np.float64)
-    if not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0, 0])
-        raise DataError(f"{who}: row {row} is not finite: {values[row].tolist()}; give finite numbers")
+    with np.errstate(over="ignore"):
+        small, values = np.asarray(values, np.float32), np.asarray(values, np.float64)
+    if not np.isfinite(small).all():
+        row = int(np.argwhere(~np.isfinite(small))[0, 0])
+        raise DataError(f"{who}: row {row} is not finite: {values[row].tolist()[:6]}; give finite numbers of float32")
     sums = values.sum(axis=1)
     shares = ((values >= 0) & (values <= 1 + SUM_WITHIN)).all(axis=1)
     fits = shares & (np.abs(sums - 1) <= SUM_WITHIN)
@@ -93,7 +96,7 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
         raise DataError(f"{who}: {what}; set kind to logits or probabilities, and mend the sums")
     kind = ("probabilities" if fits.all() else "logits") if kind == "auto" else kind
     if kind == "logits":
-        return values.astype(np.float32), kind
+        return small, kind
     if not fits.all():
         row = int(np.argmin(fits))
         what = f"row {row} is {values[row].tolist()[:6]}, with a sum of {sums[row]:.6g}"
@@ -103,28 +106,27 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
 
 def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
     ids = np.asarray(ids)
-    if ids.shape != (count,) or ids.dtype.kind not in "iuf" or (ids != np.floor(ids)).any():
+    if ids.shape != (count,) or ids.dtype.kind not in "iuf" or not (ids == np.floor(ids)).all():
         raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
-    ids = ids.astype(np.int64)
     if (outside := ids[(ids < 0) | (ids >= total)]).size:
-        raise DataError(f"{who}: row {outside[0]} is not in the source, whose rows are 0 to {total - 1}")
+        what = f"row {outside[0]} is not in the source, whose rows are 0 to {total - 1}"
+        raise DataError(f"{who}: {what}; number the rows as in the source, from 0")
+    ids = ids.astype(np.int64)
     numbers, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
-        raise DataError(f"{who}: row {numbers[counts > 1][0]} has {counts.max()} predictions; give one")
+        row = int(np.argmax(counts > 1))
+        raise DataError(f"{who}: row {numbers[row]} has {counts[row]} predictions; give one")
     return ids
 
 
 Found = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
 
 
-def _npy(path: Path, names: tuple[str, ...]) -> Found:
-    try:
-        return np.load(path, allow_pickle=False), None, None, None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as .npy: {error}; write it with numpy.save") from None
+def _npy(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
+    return npy.load(path, None), None, None, None
 
 
-def _npz(path: Path, names: tuple[str, ...]) -> Found:
+def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
     arrays = read_npz(path)
     named = [name for name in KINDS if name in arrays]
     others = [name for name in arrays if name not in (ROW, "classes")]
@@ -132,19 +134,27 @@ def _npz(path: Path, names: tuple[str, ...]) -> Found:
         what = f"holds the arrays {', '.join(arrays) or 'none'}"
         raise DataError(f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes")
     classes = arrays.get("classes")
+    if classes is not None and classes.ndim != 1:
+        raise DataError(f"{path}: classes of shape {classes.shape}; must be a list of {len(names)} names")
+    if classes is not None and classes.dtype.kind == "S":
+        classes = np.char.decode(classes, "utf-8", "replace")
     kind = named[0] if named else None
     return arrays[(named or others)[0]], None if classes is None else classes.tolist(), kind, arrays.get(ROW)
 
 
-def _csv(path: Path, names: tuple[str, ...]) -> Found:
+def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
     sheet = csvfile.read_sheet(path, "auto", names)
+    if set(names) == {"0", "1"} == set(sheet.header or ()) and len(sheet.rows) not in counts:
+        sheet = csvfile.read_sheet(path, False)  # the first row is one of probabilities
     header = sheet.header or ()
     columns = [i for i in range(sheet.width) if not header or header[i] not in (ROW, "class")]
     values = np.asarray(csvfile.table(sheet, columns, None).x)
     ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
-    prefixed = all(header[i].startswith("p_") for i in columns) if header else False
-    classes = [header[i].removeprefix("p_") if prefixed else header[i] for i in columns] if header else None
+    classes = [header[i] for i in columns] if header else None
+    prefixed = classes is not None and classes != list(names) and all(one.startswith("p_") for one in classes)
+    if prefixed and classes:
+        classes = [one.removeprefix("p_") for one in classes]
     return values, classes, "probabilities" if prefixed else None, ids
 
 

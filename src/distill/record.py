@@ -24,7 +24,8 @@ class Record:
 
     def __init__(self, plan: Config, on_epoch: OnEpoch) -> None:
         self.plan, self.on_epoch = plan, on_epoch
-        self.folder = RunFolder(Path(plan.output.folder)) if plan.output.folder else None
+        loaded = [Path(path) for one in plan.teachers.values() for path in (one.load, one.predictions) if path]
+        self.folder = RunFolder(Path(plan.output.folder), loaded) if plan.output.folder else None
         self.metrics: IO[str] | None = None
 
     def __enter__(self) -> "Record":
@@ -66,7 +67,8 @@ class Record:
     def finish(self, results: Results) -> None:
         """Write the results and move the run to its place."""
         if self.folder and self.metrics:
-            write_text(self.folder / RUN_END, to_json(results))
+            models = sorted(path.name for path in self.folder.partial.glob("*.npz"))
+            write_text(self.folder / RUN_END, to_json(results | {"files": models}))
             self.metrics.close()
             self.folder.publish()
             log.info("run kept in %s", self.plan.output.folder)

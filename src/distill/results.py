@@ -73,6 +73,11 @@ class Experiment:
             found["teacher"] = combine(members, list(self.shares.values()), "probabilities")
         return found
 
+    def end(self) -> None:
+        """Give back the disk that answers take."""
+        for one in self.answers.values():
+            one.end()
+
     def figures(self) -> dict[str, Any]:
         """What the verdict needs of this seed, on the test set where there is one, else on the validation rows.
 
@@ -127,7 +132,7 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
             "data": describe(data, first.seen),
             "teacher_sha256": _print(first),
             "history": {name: one.history for name, one in timed.items()}
-            | {name: one.history for name, one in networks.items() if one not in timed.values()}
+            | {f"teacher.{name}": one.history for name, one in networks.items() if len(first.teachers) > 1}
             | {name: one.history for name, one in first.learned.items() if name not in learned},
             "config": config.as_dict(plan),
             "timings": {

@@ -26,7 +26,7 @@ except ImportError:  # Windows has no such locks: there two runs into one folder
 HEADER = "model.json"  # the member of a model file that is plain JSON
 RUN_MARK, RUN_END = "metrics.jsonl", "results.json"  # the first file of a run's folder, and the last
 RUN_FILES = (RUN_MARK, "config.yaml", RUN_END)
-RUN_MODEL = re.compile(r"(teacher|student|control|peer)[\w.-]*\.npz")
+RUN_MODEL = re.compile(r"(teacher|student|control)(\.full)?\.npz|teacher\.[\w.-]+\.npz|peer\d+(\.full)?\.npz")
 
 
 def of_a_run(name: str) -> bool:
@@ -142,10 +142,12 @@ class RunFolder:
     apart. A lock keeps a second run out of the same folder while the first is at work.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, read: Iterable[Path] = ()) -> None:
+        """`read` are files that the run itself reads, and never takes away."""
         with as_output_error(path):
             self.path = _resolve(path)
             self.partial = self.path.with_name(self.path.name + ".partial")
+            self.read = {_resolve(one) for one in read}
         self.lock: int | None = None
 
     def check(self) -> None:
@@ -182,14 +184,23 @@ class RunFolder:
         with as_output_error(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             (self.path / RUN_MARK).touch()
+            before = self._left()
             (self.path / RUN_END).unlink(missing_ok=True)
             files = sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END)
-            for old in self.path.iterdir():
-                if RUN_MODEL.fullmatch(old.name) and old.name not in {file.name for file in files}:
-                    old.unlink()  # of a teacher that this run does not have
+            for name in before - {file.name for file in files}:
+                if self.path / name not in self.read:
+                    (self.path / name).unlink(missing_ok=True)  # of a teacher that this run does not have
             for file in files:
                 file.replace(self.path / file.name)
             self.partial.rmdir()
+
+    def _left(self) -> set[str]:
+        """The models that the last complete run left, by its own word: other files are not ours to take away."""
+        try:
+            names = json.loads((self.path / RUN_END).read_text(encoding="utf-8"))["files"]
+            return {name for name in names if RUN_MODEL.fullmatch(name)}
+        except (OSError, ValueError, KeyError, TypeError):
+            return set()
 
     def _take_lock(self) -> None:
         while True:

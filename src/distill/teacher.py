@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distill import metrics
-from distill import predictions as files
-from distill.answers import Answers, keep
+from distill import metrics, predictions
+from distill.answers import Answers, Respond, keep
 from distill.config import Config, Stage, Teacher, layer_pairs, stages_of
-from distill.data import Data, Rows, spelled, unscaled
-from distill.data.scaling import blocks
+from distill.data import Data, Rows, Unscaled, spelled
+from distill.data.scaling import BLOCK_NUMBERS
+from distill.data.table import locate
 from distill.errors import DataError, DistillError
 from distill.model import Model, load_model
 from distill.nn import mlp
@@ -50,31 +50,46 @@ class TeacherModel(ABC):
 
 @dataclass(frozen=True)
 class Obtained:
-    """A teacher that is ready to answer: `respond(rows, layers)` gives logits (N,M) and hidden layers {k: (N,C)}, or
-    None for rows that it cannot answer for. `refresh` does so for features as a network takes them, with noise."""
+    """A teacher that is ready to answer.
+
+    `look` gives what it sees of some rows: features as the networks take them, raw ones, or the rows' numbers; None
+    where it can say nothing. `answer` gives logits (N,M) and the hidden layers asked for, {k: (N,C)}, for those.
+    `refresh` answers for features as a network takes them, with noise.
+    """
 
     name: str
-    respond: Callable[[Rows, Collection[int]], tuple[Array, dict[int, Array]] | None]
-    refresh: Callable[[Array, Collection[int]], tuple[Array, dict[int, Array]]] | None
+    look: Callable[[Rows], Any]
+    answer: Respond
+    refresh: Respond | None = None
     depth: int = 0
     model: Model | None = None
     trained: Trained | None = None
     parameters: int | None = None
-    print: str | None = None  # its fingerprint, where it has one
+    print: str | None = None  # SHA-256 of its weights, or of its predictions
+    key: str | None = None  # SHA-256 of all that its answers depend on, where they may be cached
     kind: str | None = None  # logits or probabilities, where that had to be found out
-    heard: dict[bytes, Array | None] = field(default_factory=dict)  # what it said of rows that models are judged on
+    judged: dict[bytes, Array | None] = field(default_factory=dict)  # what it said of rows that models are judged on
 
     def unchanged(self) -> bool:
         """Whether its weights are still those that it was obtained with."""
         return self.model is None or self.model.fingerprint() == self.print
 
     def logits(self, rows: Rows) -> Array | None:
-        """Logits (N,M), or None where it cannot answer."""
+        """Logits (N,M) of rows that models are judged on, or None where it cannot answer; it is asked but once."""
         key = bytes([rows.tested]) + rows.ids.tobytes()
-        if key not in self.heard:
-            found = self.respond(rows, ())
-            self.heard[key] = None if found is None else found[0]
-        return self.heard[key]
+        if key not in self.judged:
+            parts = [found for _, found in self.ask(rows, ())]
+            known = all(found is not None for found in parts)
+            self.judged[key] = np.concatenate([logits for logits, _ in parts]) if known else None
+        return self.judged[key]
+
+    def ask(self, rows: Rows, layers: Collection[int]) -> Iterator[tuple[slice, Any]]:
+        """Its answers block by block, each with its place; None in place of an answer that it does not have."""
+        for start in range(0, len(rows), block := _block_rows(rows)):
+            some = slice(start, min(start + block, len(rows)))
+            part = rows if block >= len(rows) else rows.take(np.arange(some.start, some.stop))
+            seen = self.look(part)
+            yield some, None if seen is None else self.answer(seen, layers)
 
 
 def obtain(
@@ -116,23 +131,20 @@ def listen(teacher: Obtained, rows: Rows, layers: Collection[int], megabytes: fl
     """The frozen teacher's answers to these rows. They never change, so they are computed once: in memory, or on disk
     where they take more than so many megabytes; in the folder `cache` for later runs, too."""
     inner = [k for k in layers if k]
-    first = rows.take(np.arange(1))
-    found = teacher.respond(first, inner)
-    if found is None:
+    seen = teacher.look(rows.take(np.arange(1)))
+    if seen is None:
         raise DataError(f"teacher {teacher.name!r}: has no answers for the rows that the student is trained on")
-    n, logits = len(rows), found[0]
-    shapes = {"logits": (n, logits.shape[1])} | {f"h{k}": (n, one.shape[1]) for k, one in found[1].items()}
-    folder = Path(cache) if cache is not None and teacher.print is not None else None
-    ask = _ask(teacher, rows, inner)
+    n, (logits, hidden) = len(rows), teacher.answer(seen, inner)
+    shapes = {"logits": (n, logits.shape[1])} | {f"h{k}": (n, one.shape[1]) for k, one in hidden.items()}
+    folder = Path(cache) if cache is not None and teacher.key is not None else None
+    ask = _named_parts(teacher, rows, inner, shapes)
     if folder is None and 4 * sum(n * width for _, width in shapes.values()) <= megabytes * 1_000_000:
         arrays: dict[str, Array] = {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
         held = None
-        for some, z, hidden in ask:
-            arrays["logits"][some] = z
-            for k, one in hidden.items():
-                arrays[f"h{k}"][some] = one
+        for name, some, part in ask:
+            arrays[name][some] = part
     else:
-        key = {"teacher": teacher.print or "", "rows": _print_of(rows) if folder else "", "layers": inner}
+        key = {"teacher": teacher.key or "", "rows": _print_of(teacher, rows) if folder else "", "layers": inner}
         arrays, held = keep(ask, shapes, folder, key, rows.ids)
     features: dict[int, Any] = {k: arrays[f"h{k}"] for k in inner}
     if 0 in layers:
@@ -140,19 +152,34 @@ def listen(teacher: Obtained, rows: Rows, layers: Collection[int], megabytes: fl
     return Answers(arrays["logits"], features, rows.ids, teacher.depth, teacher.refresh, held)
 
 
-def _ask(teacher: Obtained, rows: Rows, layers: Collection[int]) -> Iterator[tuple[slice, Array, Mapping[int, Array]]]:
-    most = len(rows) if isinstance(rows.x, np.ndarray) else 1
-    for some in blocks(len(rows), rows.x.shape[1]) if most == 1 else [slice(0, len(rows))]:
-        found = teacher.respond(rows.take(np.arange(len(rows))[some]) if most == 1 else rows, layers)
+def _named_parts(
+    teacher: Obtained, rows: Rows, layers: Collection[int], shapes: Mapping[str, tuple[int, int]]
+) -> Iterator[tuple[str, slice, Array]]:
+    """All answers part by part, by the names of their arrays."""
+    for some, found in teacher.ask(rows, layers):
         assert found is not None
-        yield some, *found
+        parts = {"logits": found[0]} | {f"h{k}": one for k, one in found[1].items()}
+        for name, part in parts.items():
+            if part.shape[1] != shapes[name][1]:
+                what = f"{part.shape[1]} units of {name}, and {shapes[name][1]} before"
+                raise DataError(f"teacher {teacher.name!r}: answers with {what}; must be as many for every row")
+            yield name, some, part
 
 
-def _print_of(rows: Rows) -> str:
-    """SHA-256 of the rows as the networks take them."""
+def _block_rows(rows: Rows) -> int:
+    """Rows asked about at a time: all of them where they are in memory, else whole blocks of a network's own."""
+    if isinstance(rows.x, np.ndarray):
+        return max(1, len(rows))
+    own = mlp.EVALUATION_ROWS
+    return max(1, BLOCK_NUMBERS // (rows.x.shape[1] * own)) * own
+
+
+def _print_of(teacher: Obtained, rows: Rows) -> str:
+    """SHA-256 of what the teacher sees of the rows."""
     digest = hashlib.sha256()
-    for some in blocks(*rows.x.shape):
-        digest.update(rows.x[some].tobytes())
+    for start in range(0, len(rows), block := _block_rows(rows)):
+        seen = np.asarray(teacher.look(rows.take(np.arange(start, min(start + block, len(rows))))))
+        digest.update(f"{seen.dtype} {seen.shape}".encode() + np.ascontiguousarray(seen).tobytes())
     return digest.hexdigest()
 
 
@@ -218,20 +245,13 @@ def _train(
 
 def of_model(name: str, model: Model, trained: Trained | None = None) -> Obtained:
     """A network that takes rows as the data has them."""
+    own = model.fingerprint()
 
-    def refresh(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
+    def answer(x: Any, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
         return mlp.activations(model.weights, x, layers)
 
-    return Obtained(
-        name,
-        lambda rows, layers: refresh(rows.x, layers),  # type: ignore[arg-type]
-        refresh,
-        len(model.sizes) - 2,
-        model,
-        trained,
-        model.n_parameters,
-        model.fingerprint(),
-    )
+    depth = len(model.sizes) - 2
+    return Obtained(name, lambda rows: rows.x, answer, answer, depth, model, trained, model.n_parameters, own, own)
 
 
 def _load(
@@ -239,7 +259,7 @@ def _load(
 ) -> Obtained:
     path = plan.teachers[name].load
     assert path is not None
-    model = load_model(path)
+    model = load_model(locate(path))
     if model.n_features != data.features:
         what = f"takes {model.n_features} features, but the data have {data.features}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
@@ -247,16 +267,16 @@ def _load(
         what = f"takes the features {_list(model.names)}, but the data have {_list(data.names)}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
     _same_classes(name, path, model.classes, data.classes)
+    scaling = model.scaling
+    own = of_model(name, model)
+    parts = (model.weights.flat, scaling.offset, scaling.factor, scaling.fill)
+    key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
-        return mlp.activations(model.weights, model.scaling.apply(x), layers)
+        return own.answer(scaling.apply(x), layers)
 
-    own = of_model(name, model)
-    return replace(
-        own,
-        respond=lambda rows, layers: answer(unscaled(plan.data, rows, data.names), layers),
-        refresh=lambda x, layers: answer(data.scaling.undo(x), layers),
-    )
+    refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
+    return replace(own, look=Unscaled(plan.data, data.names), answer=answer, refresh=refresh, key=key)
 
 
 def _predictions(
@@ -264,13 +284,11 @@ def _predictions(
 ) -> Obtained:
     one = plan.teachers[name]
     assert one.predictions is not None
-    found = files.read(one.predictions, one.kind, data, name)
-
-    def respond(rows: Rows, layers: Collection[int]) -> tuple[Array, dict[int, Array]] | None:
-        logits = None if rows.tested else found.of(rows.ids)
-        return None if logits is None else (logits, {})
-
-    return Obtained(name, respond, None, print=found.print, kind=found.kind)
+    found = predictions.read(one.predictions, one.kind, data, name)
+    look = lambda rows: None if rows.tested else found.of(rows.ids)  # noqa: E731
+    return Obtained(
+        name, look, lambda logits, layers: (logits, {}), print=found.print, key=found.print, kind=found.kind
+    )
 
 
 def _python(
@@ -285,46 +303,60 @@ def _python(
         _same_classes(name, type(given).__name__, tuple(np.asarray(classes).tolist()), data.classes)
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
-        logits = _sound(name, ask(x), (len(x), len(data.classes)))
-        hidden = {k: _sound(name, given.features(x, k), (len(x), None)) for k in layers}  # type: ignore[attr-defined]
-        return logits, hidden
+        logits = ask(x, len(data.classes))
+        return logits, {k: _sound(name, given.features(x, k), len(x), None) for k in layers}  # type: ignore[attr-defined]
 
     count = getattr(given, "n_parameters", None)
+    refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
     return Obtained(
         name,
-        lambda rows, layers: answer(unscaled(plan.data, rows, data.names), layers),
-        lambda x, layers: answer(data.scaling.undo(x), layers),
-        depth=int(getattr(given, "depth", 0)) if hasattr(given, "features") else 0,
+        Unscaled(plan.data, data.names),
+        answer,
+        refresh,
+        depth=_depth(given),
         parameters=count if isinstance(count, int) else None,
     )
 
 
-def method_of(name: str, given: object) -> Callable[[Array], Array]:
-    """What asks an object for logits: its `logits`, or `predict_proba` (scikit-learn's protocol). Raises TypeError."""
+def method_of(name: str, given: object) -> Callable[[Array, int], Array]:
+    """What asks an object about rows (N,D) for logits of so many classes: its `logits`, or its `predict_proba`
+    (scikit-learn's protocol). Raises TypeError where a method is missing."""
+    if _depth(given) and getattr(type(given), "features", TeacherModel.features) is TeacherModel.features:
+        what = f"teacher {name!r} is of type {type(given).__name__}, which has a depth and lacks the method features"
+        raise TypeError(f"{what}; give it one (rows, layer -> features), or a depth of 0")
     if callable(getattr(given, "logits", None)):
-        return lambda x: np.asarray(given.logits(x))  # type: ignore[attr-defined]
+        return lambda x, m: _sound(name, given.logits(x), len(x), m)  # type: ignore[attr-defined]
     if callable(getattr(given, "predict_proba", None)):
-        return lambda x: files.as_logits(np.asarray(given.predict_proba(x)), "probabilities", f"teacher {name!r}")[0]  # type: ignore[attr-defined]
+
+        def logits(x: Array, m: int) -> Array:
+            shares = _sound(name, given.predict_proba(x), len(x), m)  # type: ignore[attr-defined]
+            return predictions.as_logits(shares, "probabilities", f"teacher {name!r}")[0]
+
+        return logits
     what = f"teacher {name!r} is of type {type(given).__name__}, which lacks the method predict_proba"
     raise TypeError(f"{what}; give it one (rows -> probabilities), or subclass distill.TeacherModel")
 
 
-def _sound(name: str, array: Any, shape: tuple[int, int | None]) -> Array:
+def _depth(given: object) -> int:
+    return int(getattr(given, "depth", 0)) if callable(getattr(given, "features", None)) else 0
+
+
+def _sound(name: str, answer: Any, rows: int, width: int | None) -> Array:
     """An answer as a network would give it. Raises DataError."""
-    found = np.asarray(array)
-    wanted = f"({shape[0]}, {'units' if shape[1] is None else shape[1]})"
-    if (
-        found.ndim != 2
-        or found.dtype.kind not in "fiu"
-        or len(found) != shape[0]
-        or shape[1] not in (None, len(found.T))
-    ):
-        raise DataError(f"teacher {name!r}: answers of {found.dtype} {found.shape}; must be numbers of shape {wanted}")
-    found = found.astype(np.float32)
-    if not np.isfinite(found).all():
-        row = int(np.argwhere(~np.isfinite(found))[0, 0])
-        raise DataError(f"teacher {name!r}: its answer to row {row} is not finite: {found[row].tolist()}")
-    return found
+    try:
+        found = np.asarray(answer)
+    except ValueError:  # rows of unequal length
+        found = np.asarray(None)
+    if found.ndim != 2 or found.dtype.kind not in "fiu" or len(found) != rows or width not in (None, found.shape[1]):
+        wanted = f"numbers of shape ({rows}, {width or 'units'})"
+        raise DataError(f"teacher {name!r}: answers of {found.dtype} {found.shape}; must be {wanted}")
+    with np.errstate(over="ignore"):
+        small: Array = found.astype(np.float32)
+    if not np.isfinite(small).all():
+        row = int(np.argwhere(~np.isfinite(small))[0, 0])
+        what = f"its answer to row {row} of {rows} is not finite in float32: {found[row].tolist()[:6]}"
+        raise DataError(f"teacher {name!r}: {what}; answer with finite numbers")
+    return small
 
 
 def _same_classes(name: str, where: str, own: Sequence[Any], classes: Sequence[Any]) -> None:

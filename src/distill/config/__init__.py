@@ -188,7 +188,8 @@ def _add(tree: Node, given: Mapping[str, str]) -> Node:
     """The tree with each teacher that is given from Python in its place."""
     for name, kind in given.items():
         where = f"teachers={{{name!r}: ...}}"
-        tree = _put(tree, ["teachers", name, "python"], Node(kind, where), where)
+        one = Node({"python": Entry(where, Node(kind, where))}, where)
+        tree = _put(tree, ["teachers", name], one, where)
     return tree
 
 

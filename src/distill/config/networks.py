@@ -1,7 +1,7 @@
 """Nodes -> teachers and student: how each is got, built and trained, and the terms that it learns from."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from distill.config.rules import describe
 from distill.config.strict_yaml import REFUSED, Entry, Node, parse
 
 Network = TypeVar("Network", bound=Training)
-NAME = re.compile(r"[\w.-]{1,64}")  # of a teacher; its file carries it
+NAME = re.compile(r"(?!peer\d+$)(?!.*\.full$)[\w.-]{1,64}")  # of a teacher; its file carries it
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Around:
     hidden: tuple[int, ...]  # the network's own
     peers: bool = False
 
+    @property
+    def everyone(self) -> tuple[tuple[str, float], ...]:
+        """Those that it listens to by default, with equal shares, by name."""
+        return tuple((name, 1 / len(self.default)) for name in sorted(self.default))
+
 
 class Networks(Reader):
     """Reads `teachers` and `student`."""
@@ -54,12 +59,15 @@ class Networks(Reader):
         for name, one in (self.entries(entry.node, "teachers", None) or {"teacher": NOTHING}).items():
             path = f"teachers.{name}"
             if not NAME.fullmatch(name) or name in RESERVED:
-                what = f"a teacher's name is 1 to 64 letters, digits, _, . or -, and none of {', '.join(RESERVED)}"
-                self.fault(one.where, path, f"{what}; choose another")
+                what = "a teacher's name is 1 to 64 letters, digits, _, . or -, does not end in .full, and is none of"
+                self.fault(one.where, path, f"{what} {', '.join(RESERVED)}, peer1, peer2, ...; choose another")
             plan = self.teacher(one.node, path, base, teachers)
             before: tuple[tuple[str, float], ...] = ()
             for generation in range(1, plan.generations + 1):
                 own = name if generation == plan.generations else f"{name}.{generation}"
+                if not NAME.fullmatch(own) and NAME.fullmatch(name):
+                    what = f"its generations would be called {own!r} and so on, which is too long"
+                    self.fault(one.where, path, f"{what}; choose a shorter name")
                 if own in teachers:
                     self.fault(one.where, path, f"there is already a teacher {own!r}; choose another name")
                 terms = self.classic(base, before) if before else plan.terms
@@ -93,16 +101,18 @@ class Networks(Reader):
         elif named:
             teachers = self.value(named.node, f"{path}.teacher", OPTIONS["teacher"][0])
             if teachers is not REFUSED:
-                self.known(teachers, above, named.node.where, f"{path}.teacher")
+                self.known(_named(named.node), above, named.node.where, f"{path}.teacher")
                 terms = self.classic(base, teachers)
         return replace(plan, terms=terms)
 
-    def known(self, names: Sequence[tuple[str, float]], teachers: Mapping[str, Teacher], where: str, path: str) -> None:
-        for name, _ in names:
-            if name not in teachers and self.sound("teachers") and "teacher" not in self.broken:
-                there = f"must be one of {', '.join(teachers)}" if teachers else "there is none"
+    def known(self, names: Iterable[str], teachers: Iterable[str], where: str, path: str) -> None:
+        """Note every name that no teacher has, also one whose weight is 0."""
+        there = list(teachers)
+        for name in names:
+            if name not in there and self.sound("teachers") and "teacher" not in self.broken:
+                choice = f"must be one of {', '.join(there)}" if there else "there is none"
                 above = " listed above it" if path.startswith("teachers.") else ""
-                self.fault(where, path, f"there is no teacher {name!r}{above}; {there}")
+                self.fault(where, path, f"there is no teacher {name!r}{above}; {choice}")
 
     def student(self, entry: Entry, base: Distillation, teachers: Mapping[str, Teacher]) -> Student:
         rules = rules_of(Student)
@@ -119,10 +129,7 @@ class Networks(Reader):
         if staged:
             stages = self.stages(staged.node, plan, around)
             return replace(plan, epochs=sum(stage.epochs for stage in stages), stages=stages)
-        if listed:
-            terms = self.terms(listed.node, "student.terms", around)
-        else:
-            terms = self.classic(base, tuple((name, 1 / len(default)) for name in sorted(default)))
+        terms = self.terms(listed.node, "student.terms", around) if listed else self.classic(base, around.everyone)
         return replace(plan, stages=stages_of(plan, terms))
 
     def stages(self, node: Node, plan: Student, around: Around) -> tuple[Stage, ...]:
@@ -137,7 +144,7 @@ class Networks(Reader):
             terms = (
                 self.terms(listed.node, f"{path}.terms", around)
                 if listed
-                else self.classic(around.base, tuple((name, 1 / len(around.default)) for name in around.default))
+                else self.classic(around.base, around.everyone)
             )
             train = given.pop("train", "all")
             if train != "all" and (beyond := [k for k in train if k > len(plan.hidden) + 1]):
@@ -231,16 +238,16 @@ class Networks(Reader):
         named, where = given.get("teacher"), node.where
         if named is not None:
             where = node.value["teacher"].node.where
-            known = {**around.teachers, **({PEERS: None} if around.peers else {})}
+            known = [*around.teachers, *([PEERS] if around.peers else [])]
             if not around.peers and any(name == PEERS for name, _ in named):
                 what = "there are no peers; set student.peers to 1 or more"
                 self.fault(where, f"{path}.teacher", what)
             else:
-                self.known(named, known, where, f"{path}.teacher")  # type: ignore[arg-type]
+                self.known(_named(node.value["teacher"].node), known, where, f"{path}.teacher")
         elif not around.default:
             self.fault(where, path, f"{loss} listens to a teacher, and there is none above this one; add one")
             return ()
-        teachers: tuple[tuple[str, float], ...] = named or tuple((n, 1 / len(around.default)) for n in around.default)
+        teachers: tuple[tuple[str, float], ...] = named or around.everyone
         names = [name for name, _ in teachers]
         if PEERS in names and len(names) > 1:
             self.fault(
@@ -292,6 +299,12 @@ class Networks(Reader):
             what = f"{describe(plain)}; must be a map of the teacher's layers to the student's"
             self.fault(tree.where, path, f"{what}, or a map from teachers' names to such maps with {teacher!r} in it")
         return "auto"
+
+
+def _named(node: Node) -> list[str]:
+    """The names in one name, a list or a map of them."""
+    plain = bare(node)
+    return list(plain) if isinstance(plain, (dict, list)) else [plain]
 
 
 def _leaves(teachers: Mapping[str, Teacher]) -> list[str]:

@@ -84,9 +84,9 @@ def shares(name: Rule) -> Rule:
         weights: dict[str, float] = {}
         for one, weight in value.items() if isinstance(value, dict) else [(one, 1) for one in _listed(value)]:
             weights[one] = weights.get(one, 0) + weight
-        total = sum(weights.values())
+        total = math.fsum(weights.values())
         total = 1 if abs(total - 1) < 1e-12 else total  # so that what was normalised stays as it is
-        return tuple(sorted((one, weight / total) for one, weight in weights.items() if weight))
+        return tuple(sorted((one, weight / total) for one, weight in weights.items() if weight / total))
 
     def accepts(value: Any) -> bool:
         if isinstance(value, dict):

@@ -30,6 +30,7 @@ __all__ = [
     "DiskRows",
     "Rows",
     "Scaling",
+    "Unscaled",
     "class_numbers",
     "gather",
     "load",
@@ -37,7 +38,6 @@ __all__ = [
     "read_new",
     "shuffle",
     "spelled",
-    "unscaled",
 ]
 
 DIGITS = Path(__file__).with_name("digits.npz")
@@ -338,16 +338,28 @@ def _test(test: Table, rows: Table, scaling: Scaling, classes: tuple[Any, ...], 
     return replace(ready, tested=True)
 
 
-def unscaled(plan: DataPlan, rows: Rows, names: tuple[str, ...] | None) -> Array:
-    """The same rows as their file holds them, for a teacher that has a scaling of its own: (N,D), NaN where a value is
-    missing. `names` are the columns of the training file, in whose order the features come. Reads the file again."""
-    source = _read(plan.source, plan)
-    table = source.rows
-    if rows.tested:
-        found = _read(plan.test, plan).rows if plan.test is not None else source.test
-        assert found is not None
-        table = found
-        if names and table.names and names != table.names:
-            table = replace(table, x=np.asarray(table.x)[:, [table.names.index(name) for name in names]])
-    raw: Array = np.asarray(table.x[rows.ids])
-    return raw
+class Unscaled:
+    """The same rows as their file holds them, for a teacher that has a scaling of its own; the file is opened once."""
+
+    def __init__(self, plan: DataPlan, names: tuple[str, ...] | None) -> None:
+        """`names` are the columns of the training file, in whose order the features come."""
+        self.plan, self.names = plan, names
+        self.tables: dict[bool, Table] = {}
+
+    def __call__(self, rows: Rows) -> Array:
+        """These rows (N,D), NaN where a value is missing."""
+        if rows.tested not in self.tables:
+            self.tables[rows.tested] = self._open(rows.tested)
+        raw: Array = np.asarray(self.tables[rows.tested].x[rows.ids])
+        return raw
+
+    def _open(self, tested: bool) -> Table:
+        source = _read(self.plan.source, self.plan)
+        if not tested:
+            return source.rows
+        table = _read(self.plan.test, self.plan).rows if self.plan.test is not None else source.test
+        assert table is not None
+        if self.names and table.names and self.names != table.names:
+            order = [table.names.index(name) for name in self.names]
+            return replace(table, x=np.asarray(table.x)[:, order])
+        return table

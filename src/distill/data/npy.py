@@ -30,20 +30,24 @@ def _table(x: Path, y: Path | None) -> Table:
         path = y if column is None and y else x
         return f"{path}" if row is None else f"{path}: [{row}]" if column is None else f"{path}: [{row}, {column}]"
 
-    header = _load(x, "r")
+    header = load(x, "r")
     if header.ndim < 2 or header.dtype.kind not in "fiub":
         return from_arrays(np.empty(header.shape, header.dtype) if header.size == 0 else header, None, place)
     if not header.flags.c_contiguous:
         raise DataError(f"{x}: written column by column; write it with numpy.save(..., numpy.ascontiguousarray(X))")
     picture = header.shape[1:] if header.ndim == 3 else None
     array = DiskArray(x, header.dtype, header.shape, header.offset) if header.size else header
-    return from_arrays(array, None if y is None else _load(y, None), place, picture)
+    return from_arrays(array, None if y is None else load(y, None), place, picture)
 
 
-def _load(path: Path, mode: Literal["r"] | None) -> Any:
+def load(path: Path, mode: Literal["r"] | None) -> Any:
     """The array of a file, or with mode "r" one that only knows its header until it is read."""
     try:
-        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if mode is None:
+            with path.open("rb") as file:  # np.load leaves a file open that it finds torn
+                array = np.load(file, allow_pickle=False)
+        else:
+            array = np.load(path, mmap_mode=mode, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             array.close()
             raise ValueError("it is an .npz archive")

@@ -39,10 +39,11 @@ def attention(student: Array, teacher: Array, labels: Array | None = None) -> tu
     a map of how active each place is, a vector has its units.
     """
     _same_units(student, teacher)
-    u, norm = _unit(student * student)
-    difference = u - _unit(teacher * teacher)[0]
-    gradient = _unit_back(difference * (2 / len(u)), u, norm) * student * 2
-    return float(np.vdot(difference, difference)) / len(u), gradient
+    own, size = _unit(student)  # the scale of a row makes no difference, and its squares might leave float32
+    u, norm = _unit(own * own)
+    difference = u - _unit(np.square(_unit(teacher)[0]))[0]
+    slope = _unit_back(difference * (2 / len(u)), u, norm) * own * 2
+    return float(np.vdot(difference, difference)) / len(u), _unit_back(slope, own, size)
 
 
 def similarity(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
@@ -51,10 +52,12 @@ def similarity(student: Array, teacher: Array, labels: Array | None = None) -> t
     Similarity-preserving distillation (Tung and Mori 2019, equation 4). The widths may differ.
     """
     _same_rows(student, teacher)
-    u, norm = _unit(student @ student.T)
-    difference = u - _unit(teacher @ teacher.T)[0]
+    size, other = (np.abs(x).max() or x.dtype.type(1) for x in (student, teacher))
+    own, others = student / size, teacher / other  # one scale for all makes no difference; products may leave float32
+    u, norm = _unit(own @ own.T)
+    difference = u - _unit(others @ others.T)[0]
     slope = _unit_back(difference * (2 / difference.size), u, norm)
-    return float(np.vdot(difference, difference)) / difference.size, (slope + slope.T) @ student
+    return float(np.vdot(difference, difference)) / difference.size, (slope + slope.T) @ own / size
 
 
 def probabilistic(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:

@@ -181,16 +181,17 @@ def _split(z: Array, is_label: Array, temperature: float) -> tuple[Array, Array,
     log_p = log_softmax(z, temperature)
     rest = log_p[~is_label].reshape(len(z), -1)
     log_n = log_softmax(rest)
-    all_others = rest[:, :1] - log_n[:, :1] if rest.shape[1] else np.full((len(z), 1), -np.inf, z.dtype)
-    return np.exp(log_p), np.exp(log_n), np.concatenate([log_p[is_label][:, None], all_others], axis=1), log_n
+    log_b = np.concatenate([log_p[is_label][:, None], rest[:, :1] - log_n[:, :1]], axis=1)
+    return np.exp(log_p), np.exp(log_n), log_b, log_n
 
 
 def _uncorrelated(a: Array, b: Array) -> tuple[float, Array]:
     """1 - Pearson's correlation of each row of a with that of b, their mean, and its gradient with respect to a."""
+    least = 10 * np.finfo(a.dtype).eps
+    # By the range, which is exact: the mean is not, and would make rounding look like variation.
+    defined = (np.ptp(a, axis=1, keepdims=True) > least) & (np.ptp(b, axis=1, keepdims=True) > least)
     a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))
     norm_a, norm_b = (np.sqrt(np.einsum("nm,nm->n", x, x))[:, None] for x in (a, b))
-    least = 10 * np.finfo(a.dtype).eps
-    defined = (norm_a > least) & (norm_b > least)
     a, b = (np.divide(x, norm, out=np.zeros_like(x), where=defined) for x, norm in ((a, norm_a), (b, norm_b)))
     correlation = np.einsum("nm,nm->n", a, b)[:, None]
     slope = np.divide(correlation * a - b, norm_a, out=np.zeros_like(a), where=defined) / len(a)

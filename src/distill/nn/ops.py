@@ -31,11 +31,12 @@ def combine(logits: Sequence[Array], shares: Sequence[float], how: str, temperat
             raise ValueError(f"teachers' logits {logits[0].shape} and {z.shape} must have one shape")
     if len(logits) == 1:
         return logits[0]
-    weights = np.array(shares, logits[0].dtype)[:, None, None]
+    weights = np.array(shares)[:, None, None]
     if how == "logits":
-        mean: Array = (weights * np.stack(list(logits))).sum(axis=0)
+        mean: Array = (weights.astype(logits[0].dtype) * np.stack(list(logits))).sum(axis=0)
         return mean
-    parts = np.stack([log_softmax(z, temperature) for z in logits]) + np.log(weights)
+    parts = np.stack([log_softmax(z, temperature) for z in logits])
+    parts += np.log(weights).astype(parts.dtype)  # a share that float32 takes for 0 has a logarithm all the same
     largest = parts.max(axis=0)
     together: Array = np.log(np.exp(parts - largest).sum(axis=0)) + largest
     together *= temperature
