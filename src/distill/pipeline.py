@@ -19,7 +19,7 @@ from distill.evidence import control_course
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
-from distill.store import RUN_FILES, teacher_file
+from distill.store import RUN_FILES, shared_paths, teacher_file
 from distill.student import learn, view
 from distill.teacher import listen, method_of, needed, obtain
 from distill.train import OnEpoch
@@ -105,11 +105,9 @@ def examine(plan: Config, data: Data) -> None:
     """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for a cache
     that cannot be written to, and a folder whose own models are read."""
     seed = plan.distillation.random_seed
-    replaced = {path.resolve() for path in _written(plan)}
-    for path in _read(plan):
-        if path.resolve() in replaced:
-            what = "is read by the plan, and would be replaced by what the run leaves in its folder"
-            raise OutputError(f"{path}: {what}; name another output.folder")
+    for path in shared_paths(_read(plan), _written(plan)):
+        what = "is read by the plan, and would be replaced by what the run leaves in its folder"
+        raise OutputError(f"{path}: {what}; name another output.folder")
     if plan.performance.cache is not None:
         check_cache(Path(plan.performance.cache))
     for name, one in plan.teachers.items():

@@ -67,8 +67,7 @@ class Record:
     def finish(self, results: Results) -> None:
         """Write the results and move the run to its place."""
         if self.folder and self.metrics:
-            models = sorted(path.name for path in self.folder.partial.glob("*.npz"))
-            write_text(self.folder / RUN_END, to_json(results | {"files": models}))
+            write_text(self.folder / RUN_END, to_json(results))
             self.metrics.close()
             self.folder.publish()
             log.info("run kept in %s", self.plan.output.folder)

@@ -71,6 +71,17 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
+def shared_paths(read: Iterable[Path], written: Iterable[Path]) -> list[Path]:
+    """The files that are read and written; raises OutputError for a path that leads nowhere."""
+    found = []
+    for path in read:
+        for output in written:
+            with as_output_error(output):
+                if _resolve(path) == _resolve(output):
+                    found.append(path)
+    return found
+
+
 def check_writable(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
     or an output that would replace a file that the command reads or writes itself."""
@@ -197,10 +208,13 @@ class RunFolder:
     def _left(self) -> set[str]:
         """The models that the last complete run left, by its own word: other files are not ours to take away."""
         try:
-            names = json.loads((self.path / RUN_END).read_text(encoding="utf-8"))["files"]
-            return {name for name in names if RUN_MODEL.fullmatch(name)}
-        except (OSError, ValueError, KeyError, TypeError):
+            results = json.loads((self.path / RUN_END).read_text(encoding="utf-8"))
+            teachers = results["teachers"]
+            names = {teacher_file(name, teachers) for name, one in teachers.items() if one["origin"] == "trained"}
+            names |= {"student", *(name for name in results["history"] if re.fullmatch(r"peer\d+", name))}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return set()
+        return {f"{name}{full}.npz" for name in names for full in ("", ".full")}
 
     def _take_lock(self) -> None:
         while True:
