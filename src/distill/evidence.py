@@ -18,14 +18,14 @@ RESAMPLES, BLOCK = 20_000, 1_000  # random draws, and how many of them are in me
 
 
 def control_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
-    """The student's terms without the teachers'; the weights of the rest are scaled to sum to 1.
+    """The student's terms without the teachers'; the weights of the rest, at their largest, are scaled to sum to 1.
 
     So the control is the ordinary student of the same labels: with the classic 0.3 cross_entropy + 0.7 response it
     trains on 1 cross_entropy. Where the student hears no labels (alpha 1), the control does.
     """
-    own = [term for term in terms if not term.teachers and term.weight]
-    total = sum(term.weight for term in own)
-    return tuple(Term(term.loss, term.weight / total, options=term.options) for term in own) or LABELS_ONLY
+    own = [term for term in terms if not term.teachers and term.matters]
+    total = sum(term.most for term in own)
+    return tuple(Term(term.loss, term.most / total, options=term.options) for term in own) or LABELS_ONLY
 
 
 def control_course(stages: Sequence[Stage]) -> tuple[Stage, ...]:

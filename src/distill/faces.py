@@ -18,7 +18,9 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> Array:  # (N,M) -> (
     Raises ValueError for a temperature that is not above 0.
     """
     z = _floats("logits", logits)
-    return ops.softmax(z.reshape(-1, z.shape[-1]), _above_0("temperature", temperature)).reshape(z.shape)
+    rows, t = z.reshape(-1, z.shape[-1]).astype(np.float64), _above_0("temperature", temperature)
+    with np.errstate(over="ignore"):  # what is beyond float64 has no probability
+        return ops.softmax(rows, t).reshape(z.shape).astype(z.dtype)
 
 
 def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
@@ -27,8 +29,8 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
     Raises ValueError for unequal shapes, with both, and for rows that are no probabilities.
     """
     one, other = np.atleast_2d(_floats("p", p)), np.atleast_2d(_floats("q", q))
-    if one.shape != other.shape:
-        raise ValueError(f"p {one.shape} and q {other.shape} must have one shape")
+    if one.shape != other.shape or one.ndim != 2:
+        raise ValueError(f"p {one.shape} and q {other.shape} must have one shape, (N,M) or (M,)")
     for name, array in (("p", one), ("q", other)):
         sums = array.sum(axis=-1, dtype=np.float64)
         if (array < 0).any() or (np.abs(sums - 1) > 1e-3).any():
@@ -116,6 +118,8 @@ class EnsembleDistiller:
         for one in members[1:]:
             if one.shape != members[0].shape:
                 raise ValueError(f"teachers' logits {members[0].shape} and {one.shape} must have one shape")
+        if members[0].ndim != 2:
+            raise ValueError(f"teachers' logits {members[0].shape}; must be (N,M), a row's each")
         return ops.combine([one for one, _ in heard], [weight for _, weight in heard], self.how, self.temperature)
 
 
@@ -130,7 +134,7 @@ class ProgressiveDistiller:
         self, layer_weights: Sequence[float] | None = None, temperature: float = 3.0, random_seed: int = 0
     ) -> None:
         """`layer_weights`, one a pair of layers; None weighs every pair with 1 over their number."""
-        if layer_weights is not None and (not len(layer_weights) or min(layer_weights) < 0):
+        if layer_weights is not None and not (len(layer_weights) and all(0 <= one < np.inf for one in layer_weights)):
             raise ValueError(f"layer_weights are {list(layer_weights)}; must be numbers from 0, one for each pair")
         self.layer_weights = None if layer_weights is None else [float(weight) for weight in layer_weights]
         self.temperature = _above_0("temperature", temperature)
@@ -169,6 +173,7 @@ class ProgressiveDistiller:
         if not student_layers or len(student_layers) != len(teacher_layers):
             what = f"{len(student_layers)} student layers and {len(teacher_layers)} teacher layers"
             raise ValueError(f"{what}; must be pairs, at least one")
+        self.slopes.clear()
         weights = self.layer_weights or [1 / len(student_layers)] * len(student_layers)
         if len(weights) != len(student_layers):
             raise ValueError(f"{len(weights)} layer_weights for {len(student_layers)} pairs of layers; must be as many")
@@ -183,6 +188,8 @@ class ProgressiveDistiller:
             raise ValueError("logits of only one of student and teacher are given; give both, or none")
         if student_logits is not None and teacher_logits is not None:
             z, t = _floats("student logits", student_logits), _floats("teacher logits", teacher_logits)
+            if z.ndim != 2:
+                raise ValueError(f"student logits {z.shape} and teacher logits {t.shape}; must be (N,M) both")
             value, gradient = losses.response(z, t.astype(z.dtype), temperature=self.temperature)
             total += value
             gradients.append(gradient)

@@ -50,6 +50,16 @@ def adapter_name(teacher: str, t: int, s: int) -> str:
     return f"{teacher}.{t}-{s}"
 
 
+def adapters_that_move(objective: Objective, adapters: Sequence[Vector | None], hidden: int) -> list[list[str]]:
+    """For each network, the names of the adapters that its terms train; the others stay as they are."""
+    moved: list[set[str]] = [set() for _ in adapters]
+    for r, term in objective.live:
+        if term.loss in SAME_UNITS and term.loss not in UNMOVED and (own := adapters[r]) is not None:
+            names = {adapter_name(term.teachers[0][0], t, s) for t, s in pairs_of(term, objective.answers, hidden)}
+            moved[r] |= names & own.views.keys()
+    return [sorted(names) for names in moved]
+
+
 class Live:
     """The live terms of a stack, on one tape and with the adapters of each network and their gradients."""
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.config import Training
 from distill.data import DiskRows, gather, shuffle
-from distill.live import Live
+from distill.live import Live, adapters_that_move
 from distill.nn.mlp import Tape
 from distill.nn.optim import OPTIMIZERS, clip, pieces, rate_at
 from distill.nn.vector import Array, Vector
@@ -54,7 +54,7 @@ def steps(
     """
     rows = len(x)
     total = per_epoch(rows, plan) * plan.epochs
-    learner = _Learner(weights, plan, shared(weights, min(rows, plan.batch_size)), extras)
+    learner = _Learner(weights, plan, shared(weights, min(rows, plan.batch_size)), extras, objective)
     team = team if learner.shared else ALONE
     cuts = _cut(rows, plan.batch_size, 4 * (x.shape[1] + objective.numbers_per_row))
     rounds = {shape: _Round(learner, x, objective, *shape, team) for shape in {(n, size) for _, n, size in cuts}}
@@ -152,7 +152,7 @@ def _between(frozen: Sequence[slice], start: int, stop: int) -> Iterator[tuple[i
 class _Learner:
     """The weights, their gradient and their optimiser, block by block; and the adapters with theirs."""
 
-    def __init__(self, weights: Vector, plan: Training, shared: bool, extras: Extras) -> None:
+    def __init__(self, weights: Vector, plan: Training, shared: bool, extras: Extras, objective: Objective) -> None:
         self.weights, self.gradient, self.shared, self.clip = weights, weights.like(), shared, plan.clip
         self.extras = extras
         train = list(extras.train) or [None] * len(weights.networks())
@@ -173,7 +173,13 @@ class _Learner:
         self.update = make(parts, **options) if parts else None
         self.adapters = list(extras.adapters) or [None] * len(weights.networks())
         self.slopes = [one and one.like() for one in self.adapters]
-        own = [(a.flat, g.flat) for a, g in zip(self.adapters, self.slopes, strict=True) if a and g and a.flat.size]
+        moved = adapters_that_move(objective, self.adapters, len(weights.shapes) - 1)
+        own = [
+            (one[name].reshape(-1), slope[name].reshape(-1))
+            for r, (one, slope) in enumerate(zip(self.adapters, self.slopes, strict=True))
+            for name in (moved[r] if one and slope else ())
+            if one and slope
+        ]
         self.adapt = make(own, **options) if own else None
         self.adapted = range(len(own))
 

@@ -147,6 +147,7 @@ class Networks(Reader):
                 else self.classic(around.base, around.everyone)
             )
             train = given.pop("train", "all")
+            train = [train] if isinstance(train, int) else train
             if train != "all" and (beyond := [k for k in train if k > len(plan.hidden) + 1]):
                 what = f"there is no layer {beyond[0]}; must be from 1 to {len(plan.hidden) + 1}, the logits"
                 self.fault(keys["train"].node.where, f"{path}.train", what)
@@ -289,8 +290,9 @@ class Networks(Reader):
             return "auto"
         before = len(self.faults)
         tree = parse(text, file, self.faults) or Node(None, file)
-        if isinstance(tree.value, dict) and teacher in tree.value:
-            tree = tree.value[teacher].node
+        named = tree.value.get(teacher) if isinstance(tree.value, dict) else None
+        if named and (isinstance(named.node.value, dict) or not teacher.isdecimal()):  # a name may look like a layer
+            tree = named.node
         rule = OPTIONS["layers"][0]
         plain = bare(tree)
         if len(self.faults) == before and plain is not REFUSED:

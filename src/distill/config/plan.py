@@ -131,7 +131,13 @@ class Term:
     @property
     def matters(self) -> bool:
         """Whether its weight is ever above 0; a term that does not matter cannot move a single bit."""
-        return bool(self.weight or self.final_weight)
+        return self.most > 0
+
+    @property
+    def most(self) -> float:
+        """The largest weight that it ever has."""
+        moves = self.final_weight is not None and self.weight_schedule != "constant"
+        return max(self.weight, self.final_weight or 0.0) if moves else self.weight
 
     @property
     def layered(self) -> bool:
@@ -285,10 +291,11 @@ TERM_KEYS: dict[str, Rule] = {
     "final_weight": either(NULL, WEIGHT),
     "weight_schedule": one_of("constant", "linear", "cosine"),
 } | {name: rule for name, (rule, _) in OPTIONS.items()}
+TRAINED = whole(1, 65)
 STAGE_KEYS: dict[str, Rule] = {
     "epochs": EPOCHS,
     "learning_rate": LEARNING_RATE,
-    "train": either(Rule("all", lambda v: v == "all"), list_of(whole(1, 65), 65)),
+    "train": either(Rule("all", lambda v: v == "all"), TRAINED, list_of(TRAINED, 65)),
 }
 PEERS = "peers"  # what a term calls the networks that are trained beside the student
 RESERVED = ("student", "control", PEERS)
@@ -329,7 +336,7 @@ def heard(terms: Sequence[Term]) -> dict[str, float]:
     weights: dict[str, float] = {}
     for term in terms:
         for name, share in term.teachers if term.matters else ():
-            weights[name] = weights.get(name, 0.0) + share * max(term.weight, term.final_weight or 0.0)
+            weights[name] = weights.get(name, 0.0) + share * term.most
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}
 
