@@ -161,7 +161,8 @@ def test_all_layers_is_the_same_as_every_layer_and_as_no_word_about_it(spelled: 
 
 
 def test_the_layers_that_learn_are_listed_once_and_in_order() -> None:
-    assert [stage.train for stage in plan_of({"train": [3, 1, 3]}, {"train": "all"}, {}).stages] == [(1, 3), None, None]
+    plan = plan_of({"train": [3, 1, 3]}, {"train": "all"}, {}, {"train": 2})
+    assert [stage.train for stage in plan.stages] == [(1, 3), None, None, (2,)]
 
 
 def test_freezing_in_turns_leaves_each_stage_its_layers() -> None:
