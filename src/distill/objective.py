@@ -219,7 +219,8 @@ def formula(stages: Sequence[Stage]) -> str:
     other."""
     if len(stages) == 1:
         return _sum(stages[0])
-    return ", then ".join(f"{stage.epochs} epochs of {_sum(stage)}" for stage in stages)
+    spans = [f"{stage.epochs} epoch{'s' if stage.epochs != 1 else ''}" for stage in stages]
+    return ", then ".join(f"{span} of {_sum(stage)}" for span, stage in zip(spans, stages, strict=True))
 
 
 def _sum(stage: Stage) -> str:

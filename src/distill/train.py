@@ -84,15 +84,15 @@ def fit(
     rows = len(data.train)
     helpful = threads if shared(stack, min(rows, plan.batch_size)) else 1
     with np.errstate(all="ignore"), one_thread(), team_of(helpful) as team:  # NaN and infinity show in the losses
-        for number, together in enumerate(zip(*courses.values(), strict=True), start=1):
-            during, last = in_stage(plan, together[0]), number == len(next(iter(courses.values())))
+        for together in zip(*courses.values(), strict=True):
+            during = in_stage(plan, together[0])
             terms = [stage.terms for stage in together]
             objective = Objective(terms, data.train.y, answers, len(data.classes), noisy=noise > 0, peers=group)
             extras = Extras([stage.train for stage in together], carried, noise, noises)
             loop = steps(stack, data.train.x, objective, during, rng, team, extras)
             for _ in range(during.epochs):
                 _epoch(loop, rows, active, on_epoch)
-                active = [course for course in active if not (last and course.over)]
+                active = [course for course in active if not course.over]
                 if not active:
                     break
     return {course.name: course.trained() for course in everyone}
@@ -141,10 +141,10 @@ class _Course:
         self.seconds += seconds
         self.history.append({"epoch": epoch, "loss": loss} | {f"val_{key}": judged[key] for key in judged})
         on_epoch(self.name, self.history[-1])
+        # up to the last stage every epoch is the best so far, so that none can be waited for
         if self.best_epoch <= self.led_up or judged["ce"] < self.history[self.best_epoch - 1]["val_ce"]:
             self.best, self.best_epoch = (self.good, self.adapters.frozen()), epoch
-        waited = epoch - max(self.best_epoch, self.led_up)
-        self.over = self.plan.patience is not None and waited >= self.plan.patience
+        self.over = self.plan.patience is not None and epoch - self.best_epoch >= self.plan.patience
 
     def trained(self) -> Trained:
         """What came of it."""
