@@ -777,7 +777,7 @@ def test_check_prints_the_stages_and_a_run_keeps_a_plan_that_runs_again(
     )
     assert cli.main(["check", "--config", "two.yaml"]) == 0
     shown = capsys.readouterr().out
-    said = "2 epochs of 1 hint(teacher, layers={1: 1}) (layers 1), then 1 epochs of 0.3 cross_entropy + 0.7 response"
+    said = "2 epochs of 1 hint(teacher, layers={1: 1}) (layers 1), then 1 epoch of 0.3 cross_entropy + 0.7 response"
     assert said in " ".join(shown.split())
     assert formula(config.load("two.yaml").student.stages).startswith(said)
     assert cli.main(["--config", "two.yaml", "--quiet"]) == 0
@@ -916,5 +916,5 @@ def test_peers_and_teachers_with_adapters_keep_theirs_too(in_tmp: Path) -> None:
 def test_the_formula_names_epochs_and_layers_of_each_stage() -> None:
     term = Term("hint", 1.0, (("teacher", 1.0),), {"layers": "auto"})
     assert formula((Stage(2, 0.1, (term,), (1, 2)), Stage(1, 0.1, (Term("cross_entropy", 1.0),)))) == (
-        "2 epochs of 1 hint(teacher) (layers 1, 2), then 1 epochs of 1 cross_entropy"
+        "2 epochs of 1 hint(teacher) (layers 1, 2), then 1 epoch of 1 cross_entropy"
     )
