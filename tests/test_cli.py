@@ -465,7 +465,7 @@ def test_a_teacher_whose_weights_change_fails_the_run(
         flat[0] = np.nextafter(flat[0], np.float32(math.inf))
         return answers
 
-    monkeypatch.setattr("distill.pipeline.listen", tamper)
+    monkeypatch.setattr("distill.teacher.listen", tamper)
     assert cli.main(["--config", "small.yaml"]) == 1
     assert "a teacher's weights changed" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ FLOORS = (
         *("streams", "team", "store", "parallel", "plots"),
         *("nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     ),
-    ("data", "answers", "objective", "live", "metrics", "predictions", "faces"),
+    ("data", "answers", "objective", "live", "metrics", "predictions", "given", "faces"),
     ("model", "loop"),
     ("train", "evidence"),
     ("teacher", "student", "bench"),
@@ -52,6 +52,7 @@ ORDERED = (
         "live",
         "metrics",
         "predictions",
+        "given",
     ),
 )
 LIGHT = ("cli", "config", "errors", "environment")

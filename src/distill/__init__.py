@@ -11,7 +11,7 @@ The house, floor by floor; a room imports only from floors below its own (tests/
     4  train  evidence                 epochs and judging . the control, statistics, the verdict
     3  model  loop                     a finished network, one file . the steps of a training
     2  data  metrics                   rows . what is measured
-       answers  predictions            what a teacher said . what another program predicted
+       answers  predictions  given     what a teacher said . what another program predicted . objects from Python
        objective  live                 the list of terms: those that fold . those that do not
        faces                           the same mathematics for callers from Python
     1  streams  team  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.features  nn.optim  nn.mlp
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from distill.config import load as load_config
     from distill.errors import ConfigError, DataError, DistillError, DivergedError, OutputError
     from distill.faces import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
+    from distill.given import TeacherModel
     from distill.model import Model, load_adapters, load_model
     from distill.pipeline import load_data, run
     from distill.results import Results
-    from distill.teacher import TeacherModel
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,7 @@ _PUBLIC = {
     "load_model": ("model", "load_model"),
     "load_adapters": ("model", "load_adapters"),
     "Model": ("model", "Model"),
-    "TeacherModel": ("teacher", "TeacherModel"),
+    "TeacherModel": ("given", "TeacherModel"),
     "DistillationLoss": ("faces", "DistillationLoss"),
     "EnsembleDistiller": ("faces", "EnsembleDistiller"),
     "ProgressiveDistiller": ("faces", "ProgressiveDistiller"),

@@ -16,12 +16,13 @@ from distill.data import Data
 from distill.data.table import locate
 from distill.errors import DistillError, OutputError
 from distill.evidence import control_course
+from distill.given import method_of
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
 from distill.store import RUN_FILES, shared_paths, teacher_file
 from distill.student import learn, view
-from distill.teacher import listen, method_of, needed, obtain
+from distill.teacher import listen_to_all, needed, obtain
 from distill.train import OnEpoch
 
 log = logging.getLogger(__name__)
@@ -76,22 +77,12 @@ def experiment(
         if trained := teachers[name].trained:
             record.keep(teacher_file(name, plan.teachers), trained)
     seen = shared.seen if shared else view(plan.student, data, seed)
-    stages, hidden = plan.student.stages, len(plan.student.hidden)
-    answers = (
-        dict(shared.answers)
-        if shared and shared.plan == plan
-        else {
-            name: listen(
-                teachers[name],
-                seen.train,
-                needed(stages, name, teachers[name].depth, hidden),
-                plan.data.in_memory_mb,
-                plan.performance.cache,
-            )
-            for name in heard(plan.student.every_term)
-            if name in teachers
-        }
-    )
+    stages = plan.student.stages
+    if shared and shared.plan == plan:
+        answers = dict(shared.answers)
+    else:
+        listened = {name: teachers[name] for name in heard(plan.student.every_term) if name in teachers}
+        answers = listen_to_all(listened, seen.train, stages, len(plan.student.hidden), plan)
 
     courses = {"control": control_course(stages), "student": stages}
     learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)

@@ -5,47 +5,27 @@ from Python.
 """
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from distill import metrics, predictions
 from distill.answers import Answers, Respond, keep
-from distill.config import Config, Stage, Teacher, layer_pairs, stages_of
+from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
 from distill.data import Data, Rows, Unscaled, spelled
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
+from distill.given import depth_of, method_of, sound
 from distill.model import Model, load_model
 from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.train import OnEpoch, Trained, fit
 
 FEW_RIGHT = "is the order of its classes the right one?"
-
-
-class TeacherModel(ABC):
-    """A teacher of your own: subclass it, and give an instance to `distill.run(..., teachers={name: it})`.
-
-    `classes`, where set, are the labels in the order of the logits, and are held against those of the data. `depth` is
-    the number of hidden layers that `features` can show.
-    """
-
-    classes: Sequence[Any] | None = None
-    depth: int = 0
-
-    @abstractmethod
-    def logits(self, x: Array) -> ArrayLike:  # (N,D) -> (N,M)
-        """Logits of raw rows, unscaled, as in the training file. Logarithms of probabilities are logits, too."""
-
-    def features(self, x: Array, layer: int) -> ArrayLike:  # (N,D) -> (N,C)
-        """What hidden layer 1 to `depth` says of raw rows."""
-        raise NotImplementedError(f"{type(self).__name__} has no features of layer {layer}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +72,25 @@ class Obtained:
             yield some, None if seen is None else self.answer(seen, layers)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """What it takes to obtain one teacher."""
+
+    name: str
+    plan: Config
+    data: Data
+    above: Mapping[str, Obtained]
+    seed: int
+    on_epoch: OnEpoch
+    threads: int
+    given: object
+
+    @property
+    def own(self) -> Teacher:
+        """Its own part of the plan."""
+        return self.plan.teachers[self.name]
+
+
 def obtain(
     name: str,
     plan: Config,
@@ -108,9 +107,9 @@ def obtain(
     Raises DistillError where it is no better than always guessing the commonest class, DataError where it does not fit
     the data, TypeError where an object lacks a method.
     """
-    one = plan.teachers[name]
-    obtained = OBTAIN[one.origin](name, plan, data, above, seed, on_epoch, threads, given)
-    _worth_hearing(obtained, one, data)
+    wanted = _Wanted(name, plan, data, above, seed, on_epoch, threads, given)
+    obtained = OBTAIN[wanted.own.origin](wanted)
+    _worth_hearing(obtained, wanted.own, data)
     return obtained
 
 
@@ -150,6 +149,16 @@ def listen(teacher: Obtained, rows: Rows, layers: Collection[int], megabytes: fl
     if 0 in layers:
         features[0] = rows.x
     return Answers(arrays["logits"], features, rows.ids, teacher.depth, teacher.refresh, held)
+
+
+def listen_to_all(
+    teachers: Mapping[str, Obtained], rows: Rows, stages: Sequence[Stage], hidden: int, plan: Config
+) -> dict[str, Answers]:
+    """What each of these teachers says that a network with so many hidden layers needs for its stages."""
+    limit, cache = plan.data.in_memory_mb, plan.performance.cache
+    return {
+        name: listen(one, rows, needed(stages, name, one.depth, hidden), limit, cache) for name, one in teachers.items()
+    }
 
 
 def _named_parts(
@@ -214,32 +223,15 @@ def _worth_hearing(teacher: Obtained, plan: Teacher, data: Data) -> None:
     )
 
 
-def _train(
-    name: str,
-    plan: Config,
-    data: Data,
-    above: Mapping[str, Obtained],
-    seed: int,
-    on_epoch: OnEpoch,
-    threads: int,
-    given: object,
-) -> Obtained:
-    one = plan.teachers[name]
-    stages, own = stages_of(one, one.terms), {n: t for term in one.terms for n, _ in term.teachers for t in [above[n]]}
+def _train(wanted: _Wanted) -> Obtained:
+    name, one, data, plan = wanted.name, wanted.own, wanted.data, wanted.plan
+    stages = stages_of(one, one.terms)
+    heard_by = {teacher: wanted.above[teacher] for teacher in heard(one.terms)}
     known = data.train.y >= 0
-    seen = data if known.all() or own else replace(data, train=data.train.take(np.flatnonzero(known)))
-    answers = {
-        n: listen(
-            t,
-            seen.train,
-            needed(stages, n, t.depth, len(one.hidden)),
-            plan.data.in_memory_mb,
-            plan.performance.cache,
-        )
-        for n, t in own.items()
-    }
+    seen = data if known.all() or heard_by else replace(data, train=data.train.take(np.flatnonzero(known)))
+    answers = listen_to_all(heard_by, seen.train, stages, len(one.hidden), plan)
     streams = "teacher" if name == "teacher" else f"teacher {name}"
-    trained = fit({name: stages}, one, seen, answers, seed, streams, on_epoch, threads)[name]
+    trained = fit({name: stages}, one, seen, answers, wanted.seed, streams, wanted.on_epoch, wanted.threads)[name]
     return of_model(name, trained.model, trained)
 
 
@@ -254,10 +246,8 @@ def of_model(name: str, model: Model, trained: Trained | None = None) -> Obtaine
     return Obtained(name, lambda rows: rows.x, answer, answer, depth, model, trained, model.n_parameters, own, own)
 
 
-def _load(
-    name: str, plan: Config, data: Data, above: object, seed: int, on_epoch: object, threads: int, given: object
-) -> Obtained:
-    path = plan.teachers[name].load
+def _load(wanted: _Wanted) -> Obtained:
+    name, data, path = wanted.name, wanted.data, wanted.own.load
     assert path is not None
     model = load_model(locate(path))
     if model.n_features != data.features:
@@ -276,26 +266,23 @@ def _load(
         return own.answer(scaling.apply(x), layers)
 
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
-    return replace(own, look=Unscaled(plan.data, data.names), answer=answer, refresh=refresh, key=key)
+    return replace(own, look=Unscaled(wanted.plan.data, data.names), answer=answer, refresh=refresh, key=key)
 
 
-def _predictions(
-    name: str, plan: Config, data: Data, above: object, seed: int, on_epoch: object, threads: int, given: object
-) -> Obtained:
-    one = plan.teachers[name]
-    assert one.predictions is not None
-    found = predictions.read(one.predictions, one.kind, data, name)
+def _predictions(wanted: _Wanted) -> Obtained:
+    name, own = wanted.name, wanted.own
+    assert own.predictions is not None
+    found = predictions.read(own.predictions, own.kind, wanted.data, name)
     look = lambda rows: None if rows.tested else found.of(rows.ids)  # noqa: E731
     return Obtained(
         name, look, lambda logits, layers: (logits, {}), print=found.print, key=found.print, kind=found.kind
     )
 
 
-def _python(
-    name: str, plan: Config, data: Data, above: object, seed: int, on_epoch: object, threads: int, given: object
-) -> Obtained:
+def _python(wanted: _Wanted) -> Obtained:
+    name, data, given = wanted.name, wanted.data, wanted.given
     if given is None:
-        what = f"teacher {name!r} is an object from Python ({plan.teachers[name].python}), and none is given"
+        what = f"teacher {name!r} is an object from Python ({wanted.own.python}), and none is given"
         raise DistillError(f"{what}; call distill.run(..., teachers={{{name!r}: it}})")
     ask = method_of(name, given)
     classes = getattr(given, "classes", None) if hasattr(given, "logits") else getattr(given, "classes_", None)
@@ -304,59 +291,18 @@ def _python(
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
         logits = ask(x, len(data.classes))
-        return logits, {k: _sound(name, given.features(x, k), len(x), None) for k in layers}  # type: ignore[attr-defined]
+        return logits, {k: sound(name, given.features(x, k), len(x), None) for k in layers}  # type: ignore[attr-defined]
 
     count = getattr(given, "n_parameters", None)
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
     return Obtained(
         name,
-        Unscaled(plan.data, data.names),
+        Unscaled(wanted.plan.data, data.names),
         answer,
         refresh,
-        depth=_depth(given),
+        depth=depth_of(given),
         parameters=count if isinstance(count, int) else None,
     )
-
-
-def method_of(name: str, given: object) -> Callable[[Array, int], Array]:
-    """What asks an object about rows (N,D) for logits of so many classes: its `logits`, or its `predict_proba`
-    (scikit-learn's protocol). Raises TypeError where a method is missing."""
-    if _depth(given) and getattr(type(given), "features", TeacherModel.features) is TeacherModel.features:
-        what = f"teacher {name!r} is of type {type(given).__name__}, which has a depth and lacks the method features"
-        raise TypeError(f"{what}; give it one (rows, layer -> features), or a depth of 0")
-    if callable(getattr(given, "logits", None)):
-        return lambda x, m: _sound(name, given.logits(x), len(x), m)  # type: ignore[attr-defined]
-    if callable(getattr(given, "predict_proba", None)):
-
-        def logits(x: Array, m: int) -> Array:
-            shares = _sound(name, given.predict_proba(x), len(x), m)  # type: ignore[attr-defined]
-            return predictions.as_logits(shares, "probabilities", f"teacher {name!r}")[0]
-
-        return logits
-    what = f"teacher {name!r} is of type {type(given).__name__}, which lacks the method predict_proba"
-    raise TypeError(f"{what}; give it one (rows -> probabilities), or subclass distill.TeacherModel")
-
-
-def _depth(given: object) -> int:
-    return int(getattr(given, "depth", 0)) if callable(getattr(given, "features", None)) else 0
-
-
-def _sound(name: str, answer: Any, rows: int, width: int | None) -> Array:
-    """An answer as a network would give it. Raises DataError."""
-    try:
-        found = np.asarray(answer)
-    except ValueError:  # rows of unequal length
-        found = np.asarray(None)
-    if found.ndim != 2 or found.dtype.kind not in "fiu" or len(found) != rows or width not in (None, found.shape[1]):
-        wanted = f"numbers of shape ({rows}, {width or 'units'})"
-        raise DataError(f"teacher {name!r}: answers of {found.dtype} {found.shape}; must be {wanted}")
-    with np.errstate(over="ignore"):
-        small: Array = found.astype(np.float32)
-    if not np.isfinite(small).all():
-        row = int(np.argwhere(~np.isfinite(small))[0, 0])
-        what = f"its answer to row {row} of {rows} is not finite in float32: {found[row].tolist()[:6]}"
-        raise DataError(f"teacher {name!r}: {what}; answer with finite numbers")
-    return small
 
 
 def _same_classes(name: str, where: str, own: Sequence[Any], classes: Sequence[Any]) -> None:

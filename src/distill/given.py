@@ -1,0 +1,73 @@
+"""Teachers given from Python: what an object must be able to do, and what its answers must be."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from distill.errors import DataError
+from distill.nn.vector import Array
+from distill.predictions import as_logits
+
+
+class TeacherModel(ABC):
+    """A teacher of your own: subclass it, and give an instance to `distill.run(..., teachers={name: it})`.
+
+    `classes`, where set, are the labels in the order of the logits, and are held against those of the data. `depth` is
+    the number of hidden layers that `features` can show.
+    """
+
+    classes: Sequence[Any] | None = None
+    depth: int = 0
+
+    @abstractmethod
+    def logits(self, x: Array) -> ArrayLike:  # (N,D) -> (N,M)
+        """Logits of raw rows, unscaled, as in the training file. Logarithms of probabilities are logits, too."""
+
+    def features(self, x: Array, layer: int) -> ArrayLike:  # (N,D) -> (N,C)
+        """What hidden layer 1 to `depth` says of raw rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no features of layer {layer}")
+
+
+def method_of(name: str, given: object) -> Callable[[Array, int], Array]:
+    """What asks an object about rows (N,D) for logits of so many classes: its `logits`, or its `predict_proba`
+    (scikit-learn's protocol). Raises TypeError where a method is missing."""
+    if depth_of(given) and getattr(type(given), "features", TeacherModel.features) is TeacherModel.features:
+        what = f"teacher {name!r} is of type {type(given).__name__}, which has a depth and lacks the method features"
+        raise TypeError(f"{what}; give it one (rows, layer -> features), or a depth of 0")
+    if callable(getattr(given, "logits", None)):
+        return lambda x, m: sound(name, given.logits(x), len(x), m)  # type: ignore[attr-defined]
+    if callable(getattr(given, "predict_proba", None)):
+
+        def logits(x: Array, m: int) -> Array:
+            shares = sound(name, given.predict_proba(x), len(x), m)  # type: ignore[attr-defined]
+            return as_logits(shares, "probabilities", f"teacher {name!r}")[0]
+
+        return logits
+    what = f"teacher {name!r} is of type {type(given).__name__}, which lacks the method predict_proba"
+    raise TypeError(f"{what}; give it one (rows -> probabilities), or subclass distill.TeacherModel")
+
+
+def depth_of(given: object) -> int:
+    """How many hidden layers an object can show."""
+    return int(getattr(given, "depth", 0)) if callable(getattr(given, "features", None)) else 0
+
+
+def sound(name: str, answer: Any, rows: int, width: int | None) -> Array:
+    """An answer as a network would give it. Raises DataError."""
+    try:
+        found = np.asarray(answer)
+    except ValueError:  # rows of unequal length
+        found = np.asarray(None)
+    if found.ndim != 2 or found.dtype.kind not in "fiu" or len(found) != rows or width not in (None, found.shape[1]):
+        wanted = f"numbers of shape ({rows}, {width or 'units'})"
+        raise DataError(f"teacher {name!r}: answers of {found.dtype} {found.shape}; must be {wanted}")
+    with np.errstate(over="ignore"):
+        small: Array = found.astype(np.float32)
+    if not np.isfinite(small).all():
+        row = int(np.argwhere(~np.isfinite(small))[0, 0])
+        what = f"its answer to row {row} of {rows} is not finite in float32: {found[row].tolist()[:6]}"
+        raise DataError(f"teacher {name!r}: {what}; answer with finite numbers")
+    return small
