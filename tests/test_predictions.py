@@ -506,7 +506,7 @@ def test_columns_in_another_order_are_found_out_by_the_labels(digits: Digits) ->
         answer = command(SMALL | teacher_of(npy(p[:, ::-1])))
         assert answer.code == 1
         says = rf"error: the teacher 'forest' knows nothing about these rows: 0\.\d{{4}} of the {where} rows right, "
-        says += r"while .* commonest class gives 0\.1\d{3}; nothing was distilled\. Is the order of its classes"
+        says += r"while .* commonest class gives 0\.1\d{3}; nothing was distilled\. Check that its classes stand in the order"
         assert re.match(says, answer.lines[0]), answer.lines[0]
 
 

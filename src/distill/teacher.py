@@ -25,8 +25,6 @@ from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.train import OnEpoch, Trained, fit
 
-FEW_RIGHT = "is the order of its classes the right one?"
-
 
 @dataclass(frozen=True)
 class Obtained:
@@ -219,7 +217,7 @@ def _worth_hearing(teacher: Obtained, plan: Teacher, data: Data) -> None:
         )
     raise DistillError(
         f"{known_as} knows nothing about these rows: {accuracy:.4f} of the {where} rows right, while {compared}. "
-        f"{FEW_RIGHT[0].upper()}{FEW_RIGHT[1:]}"
+        "Check that its classes stand in the order of the data's, and its rows in that of the source"
     )
 
 
@@ -232,6 +230,8 @@ def _train(wanted: _Wanted) -> Obtained:
     answers = listen_to_all(heard_by, seen.train, stages, len(one.hidden), plan)
     streams = "teacher" if name == "teacher" else f"teacher {name}"
     trained = fit({name: stages}, one, seen, answers, wanted.seed, streams, wanted.on_epoch, wanted.threads)[name]
+    for said in answers.values():
+        said.end()
     return of_model(name, trained.model, trained)
 
 
