@@ -40,7 +40,9 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
     cases: dict[str, tuple[Training, Sequence[Sequence[Term]]]] = {
         name: (one, [LABELS_ONLY]) for name, one in plan.teachers.items() if one.origin == "trained"
     }
-    cases["student and control"] = (plan.student, [stage.terms, control_terms(stage.terms)])
+    peers = [stage.terms] * plan.student.peers
+    together = "student, control and peers" if peers else "student and control"
+    cases[together] = (plan.student, [control_terms(stage.terms), stage.terms, *peers])
     found = {}
     for name, (training, objectives) in cases.items():
         sizes = (data.features, *training.hidden, len(data.classes))
@@ -49,7 +51,7 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
         rows = min(training.batch_size, len(data.train))
         flops = work(weights, rows)
         labels = np.maximum(data.train.y, 0)
-        objective = Objective(objectives, labels, answers, len(data.classes), peers=range(len(objectives)))
+        objective = Objective(objectives, labels, answers, len(data.classes), peers=range(1, len(objectives)))
         terms = [term for one in objectives for term in one if term.matters]
         carried = [adapters(terms, answers, sizes, stream(0, "bench adapters")) for _ in objectives]
         tried = {}

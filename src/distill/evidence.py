@@ -29,8 +29,18 @@ def control_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
 
 
 def control_course(stages: Sequence[Stage]) -> tuple[Stage, ...]:
-    """The student's stages as its control goes through them: as many epochs at the same rates, all layers learning."""
-    return tuple(replace(stage, terms=control_terms(stage.terms), train=None) for stage in stages)
+    """The student's stages as its control goes through them: as many epochs at the same rates, all layers learning.
+
+    In a stage without labels it learns from them all the same, as in the next stage that has some, or else the last.
+    """
+    own = [stage.terms for stage in stages if any(term.matters and not term.teachers for term in stage.terms)]
+    course, left = [], list(own)
+    for stage in stages:
+        labelled = bool(left) and stage.terms is left[0]
+        terms = left[0] if left else own[-1] if own else stage.terms
+        course.append(replace(stage, terms=control_terms(terms), train=None))
+        left = left[1:] if labelled else left
+    return tuple(course)
 
 
 def mcnemar(won: int, lost: int) -> float:
@@ -124,16 +134,21 @@ def verdict(seeds: Sequence[Mapping[str, Any]], *, shared: bool = False) -> dict
 
 
 def advice(
-    seeds: Sequence[Mapping[str, Any]], outcome: str, softness: Sequence[float], follows: float | None
+    seeds: Sequence[Mapping[str, Any]],
+    outcome: str,
+    softness: Sequence[float],
+    follows: float | None,
+    listens: bool = True,
 ) -> list[str]:
     """What the measurements suggest to try; empty where they suggest nothing.
 
     `softness` holds, per teacher term, the soft targets' mean entropy as a share of its maximum, log M; `follows` the
-    student's agreement with the teacher on its own training rows, or None without a teacher's term.
+    student's agreement with the teacher on its own training rows, or None without a teacher's term; `listens` tells
+    whether the student listens to any teacher at all.
     """
     control = float(np.mean([one["control_accuracy"] for one in seeds]))
     said = []
-    if all(one["teacher_accuracy"] is not None for one in seeds):
+    if listens and all(one["teacher_accuracy"] is not None for one in seeds):
         teacher = float(np.mean([one["teacher_accuracy"] for one in seeds]))
         compared = f"The teacher ({teacher:.4f}) is no better than the control ({control:.4f})"
         if teacher <= control and outcome == "helped":

@@ -119,7 +119,7 @@ class EnsembleDistiller:
             if one.shape != members[0].shape:
                 raise ValueError(f"teachers' logits {members[0].shape} and {one.shape} must have one shape")
         if members[0].ndim != 2:
-            raise ValueError(f"teachers' logits {members[0].shape}; must be (N,M), a row's each")
+            raise ValueError(f"teachers' logits {members[0].shape}; must be a list of arrays (N,M)")
         return ops.combine([one for one, _ in heard], [weight for _, weight in heard], self.how, self.temperature)
 
 
@@ -170,7 +170,7 @@ class ProgressiveDistiller:
     ) -> tuple[float, list[Array]]:
         """The weighted sum over pairs of layers, and its gradient with respect to each student's layer; with logits,
         T^2 KL(teacher || student) is added, and its gradient comes last. Raises ValueError."""
-        if not student_layers or len(student_layers) != len(teacher_layers):
+        if not len(student_layers) or len(student_layers) != len(teacher_layers):
             what = f"{len(student_layers)} student layers and {len(teacher_layers)} teacher layers"
             raise ValueError(f"{what}; must be pairs, at least one")
         self.slopes.clear()
@@ -188,8 +188,9 @@ class ProgressiveDistiller:
             raise ValueError("logits of only one of student and teacher are given; give both, or none")
         if student_logits is not None and teacher_logits is not None:
             z, t = _floats("student logits", student_logits), _floats("teacher logits", teacher_logits)
-            if z.ndim != 2:
-                raise ValueError(f"student logits {z.shape} and teacher logits {t.shape}; must be (N,M) both")
+            if z.ndim != 2 or len(z) != len(gradients[0]):
+                what = f"student logits {z.shape} and teacher logits {t.shape}"
+                raise ValueError(f"{what}; must be (N,M) both, with a row for each of the layers' {len(gradients[0])}")
             value, gradient = losses.response(z, t.astype(z.dtype), temperature=self.temperature)
             total += value
             gradients.append(gradient)
@@ -199,6 +200,7 @@ class ProgressiveDistiller:
 
     def step(self, learning_rate: float) -> None:
         """Move every adapter against its last gradient."""
+        _above_0("learning_rate", learning_rate)
         for pair, slope in self.slopes.items():
             self.adapters[pair] -= learning_rate * slope
 
@@ -243,12 +245,12 @@ def _labels(labels: ArrayLike, student: Array) -> Array:
 
 
 def _above_0(name: str, value: float) -> float:
-    if isinstance(value, bool) or not 0 < value < np.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
         raise ValueError(f"{name} is {value}; must be a number above 0")
     return float(value)
 
 
 def _share(name: str, value: float) -> float:
-    if isinstance(value, bool) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
         raise ValueError(f"{name} is {value}; must be a number from 0 to 1")
     return float(value)

@@ -1,7 +1,7 @@
 """Teachers given from Python: what an object must be able to do, and what its answers must be."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,19 @@ class TeacherModel(ABC):
     def features(self, x: Array, layer: int) -> ArrayLike:  # (N,D) -> (N,C)
         """What hidden layer 1 to `depth` says of raw rows."""
         raise NotImplementedError(f"{type(self).__name__} has no features of layer {layer}")
+
+
+def check_given(teachers: object) -> None:
+    """Raise TypeError unless this is a mapping from names to objects that can teach."""
+    if not isinstance(teachers, Mapping) or not all(isinstance(name, str) for name in teachers):
+        raise TypeError(f"teachers is a {type(teachers).__name__}; must be a mapping from names (texts) to objects")
+    for name, one in teachers.items():
+        if isinstance(one, type):
+            raise TypeError(f"teacher {name!r} is the class {one.__name__}; give an object of it")
+        depth = getattr(one, "depth", 0)
+        if callable(getattr(one, "features", None)) and (type(depth) is not int or depth < 0):
+            raise TypeError(f"teacher {name!r} has a depth of {depth!r}; must be a whole number from 0")
+        method_of(name, one)
 
 
 def method_of(name: str, given: object) -> Callable[[Array, int], Array]:

@@ -64,7 +64,7 @@ class Objective:
         self.noisy, self.peers = noisy, peers
         self.lists = [[term for term in one if term.matters] for one in terms]
         self.live = [(r, term) for r, one in enumerate(self.lists) for term in one if not self._folds(term)]
-        self.moves = any(term.final_weight is not None for one in self.lists for term in one)
+        self.moves = any(term.moves for one in self.lists for term in one)
         folded = [term for one in self.lists for term in one if self._folds(term)]
         self.temperatures = sorted({_temperature(term) for term in folded} or {1.0})
         self.targets = np.zeros((len(terms), len(labels), classes), dtype)
@@ -229,7 +229,10 @@ def _sum(stage: Stage) -> str:
 
 
 def _spell(term: Term) -> str:
-    weight = f"{term.weight:g}" if term.final_weight is None else f"({term.weight:g} to {term.final_weight:g})"
+    weight = f"{term.weight:g}"
+    if term.moves:
+        along = "" if term.weight_schedule == "linear" else f", {term.weight_schedule}"
+        weight = f"({term.weight:g} to {term.final_weight:g}{along})"
     inside = [_ensemble(term)] if term.teachers else []
     if "temperature" in term.options:
         inside.append(f"T={term.options['temperature']:g}")

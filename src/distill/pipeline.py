@@ -1,7 +1,7 @@
 """The story of a run: data -> teachers -> student and control -> results."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -14,9 +14,9 @@ from distill.answers import check_cache
 from distill.config import Config, Output, heard
 from distill.data import Data
 from distill.data.table import locate
-from distill.errors import DistillError, OutputError
+from distill.errors import ConfigError, DistillError, OutputError
 from distill.evidence import control_course
-from distill.given import method_of
+from distill.given import check_given
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
@@ -44,14 +44,13 @@ def run(
     learned nothing; TypeError for an object that lacks a method.
     """
     started = perf_counter()
-    given = dict(teachers or {})
-    for name, one in given.items():
-        method_of(name, one)
+    given = teachers or {}
+    check_given(given)
     source = configuration.as_dict(config) if isinstance(config, Config) else config
     plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
     seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
-    examine(plan, data)
+    examine(plan, data, given)
     with Record(plan, on_epoch) as record:
         first = experiment(plan, seed, record, data, threads=threads, given=given)
         seeds = [first.figures(), *repeat(plan, first)]
@@ -85,16 +84,21 @@ def experiment(
         answers = listen_to_all(listened, seen.train, stages, len(plan.student.hidden), plan)
 
     courses = {"control": control_course(stages), "student": stages}
-    learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)
+    try:
+        learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)
+    except BaseException:
+        for one in answers.values():
+            one.end()
+        raise
     if not all(one.unchanged() for one in teachers.values()):
         raise DistillError("a teacher's weights changed while the student was trained; this is a bug, report it")
     learned = {name: record.keep(name, one) for name, one in learned.items()}
     return Experiment(seed, data, seen, teachers, learned, answers, plan)
 
 
-def examine(plan: Config, data: Data) -> None:
+def examine(plan: Config, data: Data, given: Collection[str] = ()) -> None:
     """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for a cache
-    that cannot be written to, and a folder whose own models are read."""
+    that cannot be written to, a folder whose own models are read, and an object that is not given."""
     seed = plan.distillation.random_seed
     for path in shared_paths(_read(plan), _written(plan)):
         what = "is read by the plan, and would be replaced by what the run leaves in its folder"
@@ -102,6 +106,9 @@ def examine(plan: Config, data: Data) -> None:
     if plan.performance.cache is not None:
         check_cache(Path(plan.performance.cache))
     for name, one in plan.teachers.items():
+        if one.origin == "python" and name not in given:
+            what = f"is an object from Python ({one.python}), and none is given"
+            raise ConfigError([f"teachers.{name}: {what}; call distill.run(..., teachers={{{name!r}: it}})"])
         if one.origin in ("load", "predictions"):
             found = obtain(name, plan, data, {}, seed, lambda *_: None)
             needed(plan.student.stages, name, found.depth, len(plan.student.hidden))

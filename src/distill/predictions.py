@@ -15,7 +15,7 @@ from distill.nn.vector import Array
 from distill.store import read_npz
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
-SUM_WITHIN = 1e-3
+SUM_WITHIN = 0.02  # of 1, as of many probabilities that were rounded to three decimals
 ROW = "row"  # the column of a CSV, or the array of an NPZ, with the rows' numbers in the source
 KINDS = ("probabilities", "logits")
 
@@ -100,7 +100,7 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
     if not fits.all():
         row = int(np.argmin(fits))
         what = f"row {row} is {values[row].tolist()[:6]}, with a sum of {sums[row]:.6g}"
-        raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; set kind: logits if these are")
+        raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; mend them, or give logits as such")
     return np.log(np.maximum(values, LEAST)).astype(np.float32), kind
 
 

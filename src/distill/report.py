@@ -51,11 +51,15 @@ def run_text(results: Mapping[str, Any]) -> str:
 
 def _teachers_text(teachers: Mapping[str, Any]) -> list[str]:
     """A line for each teacher, where there is more to say than that one was trained on the labels."""
+    if not any(one["share"] for one in teachers.values()):
+        return ["teacher:     for comparison; the student does not listen to it"]
     if len(teachers) == 1 and all(one["origin"] == "trained" for one in teachers.values()):
         return []
     lines: list[str] = []
     for name, one in teachers.items():
         figures = [f"validation accuracy {_share(one['val_accuracy'])}"]
+        if one["train_accuracy"] is not None:
+            figures = [f"right on {100 * one['train_accuracy']:.1f} % of the labelled training rows"]
         figures += [f"{one['parameters']:,} parameters"] if one["parameters"] is not None else []
         figures += [
             one["objective"] or f"from {WHENCE[one['origin']]}".replace("predictions", one["kind"] or "predictions")

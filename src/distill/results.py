@@ -56,11 +56,21 @@ class Experiment:
     plan: Config
 
     @property
-    def shares(self) -> dict[str, float]:
-        """Those that the student listens to, each with its share; the last teacher where it listens to none."""
-        found = {name: share for name, share in heard(self.plan.student.every_term).items() if name in self.teachers}
+    def heard(self) -> dict[str, float]:
+        """Those that the student listens to, each with its share in the terms on logits. Weights of terms on hidden
+        layers have another scale: where there are no others, every teacher counts alike."""
+        terms = self.plan.student.every_term
+        everyone = [name for name in heard(terms) if name in self.teachers]
+        found = heard([term for term in terms if not term.layered])
+        found = {name: found.get(name, 0.0) for name in everyone}
         total = sum(found.values())
-        return {name: share / total for name, share in found.items()} or {list(self.teachers)[-1]: 1.0}
+        return {name: share / total if total else 1 / len(everyone) for name, share in found.items()}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """What "the teacher" of the results is made of: all that are heard, or the last one, for comparison."""
+        found = {name: share for name, share in self.heard.items() if share}
+        return found or {list(self.teachers)[-1]: 1.0}
 
     def logits(self, split: str) -> dict[str, Array]:
         """The logits of student, control and, where it answers for these rows, "teacher": all that the student listens
@@ -123,7 +133,7 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
         _headline(judged, list(data.judged))
         | {
             "verdict": found,
-            "advice": advice(seeds, found["outcome"], _softness(plan, first), _follows(first)),
+            "advice": advice(seeds, found["outcome"], _softness(plan, first), _follows(first), bool(first.heard)),
             "seeds": list(seeds),
             "objective": formula(plan.student.stages),
             "control_objective": formula(control_course(plan.student.stages)),
@@ -181,7 +191,7 @@ def _teacher(first: Experiment, name: str) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "origin": plan.origin,
         "kind": one.kind,
-        "share": first.shares.get(name, 0.0),
+        "share": first.heard.get(name, 0.0),
         "parameters": one.parameters,
         "objective": formula(stages_of(plan, plan.terms)) if one.trained else None,
     }
@@ -189,6 +199,11 @@ def _teacher(first: Experiment, name: str) -> dict[str, Any]:
         z = one.logits(rows)
         figures[f"{split}_accuracy"] = None if z is None else metrics.accuracy(z, rows.y)
         figures[f"{split}_ce"] = None if z is None else metrics.cross_entropy(z, rows.y)
+    figures["train_accuracy"] = None
+    if figures["val_accuracy"] is None:
+        known = first.data.train.take(np.flatnonzero(first.data.train.y >= 0))
+        z = one.logits(known)
+        figures["train_accuracy"] = None if z is None else metrics.accuracy(z, known.y)
     return figures
 
 
@@ -284,7 +299,8 @@ def _follows(first: Experiment) -> float | None:
     weights, x, rows, same = first.learned["student"].model.weights, first.seen.train.x, len(first.seen.train), 0.0
     for start in range(0, rows, ROWS_AT_ONCE):
         some = slice(start, start + ROWS_AT_ONCE)
-        heard_here = [first.answers[name].logits[some] for name in first.answers]
-        teacher = combine(heard_here, [first.shares[name] for name in first.answers], "probabilities")
+        shares = {name: share for name, share in first.shares.items() if name in first.answers}
+        heard_here = [first.answers[name].logits[some] for name in shares]
+        teacher = combine(heard_here, list(shares.values()), "probabilities")
         same += metrics.agreement(mlp.logits(weights, x[some]), teacher) * len(teacher)
     return same / rows

@@ -229,9 +229,11 @@ def _train(wanted: _Wanted) -> Obtained:
     seen = data if known.all() or heard_by else replace(data, train=data.train.take(np.flatnonzero(known)))
     answers = listen_to_all(heard_by, seen.train, stages, len(one.hidden), plan)
     streams = "teacher" if name == "teacher" else f"teacher {name}"
-    trained = fit({name: stages}, one, seen, answers, wanted.seed, streams, wanted.on_epoch, wanted.threads)[name]
-    for said in answers.values():
-        said.end()
+    try:
+        trained = fit({name: stages}, one, seen, answers, wanted.seed, streams, wanted.on_epoch, wanted.threads)[name]
+    finally:
+        for said in answers.values():
+            said.end()
     return of_model(name, trained.model, trained)
 
 
@@ -287,7 +289,7 @@ def _python(wanted: _Wanted) -> Obtained:
     ask = method_of(name, given)
     classes = getattr(given, "classes", None) if hasattr(given, "logits") else getattr(given, "classes_", None)
     if classes is not None:
-        _same_classes(name, type(given).__name__, tuple(np.asarray(classes).tolist()), data.classes)
+        _same_classes(name, type(given).__name__, np.atleast_1d(np.asarray(classes)).tolist(), data.classes)
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
         logits = ask(x, len(data.classes))
@@ -301,7 +303,7 @@ def _python(wanted: _Wanted) -> Obtained:
         answer,
         refresh,
         depth=depth_of(given),
-        parameters=count if isinstance(count, int) else None,
+        parameters=count if type(count) is int and count > 0 else None,
     )
 
 

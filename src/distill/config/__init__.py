@@ -33,7 +33,7 @@ from distill.config.plan import (
     usual_options,
 )
 from distill.config.sections import Sections
-from distill.config.strict_yaml import MAX_BYTES, Entry, Node, from_python, parse, scalar
+from distill.config.strict_yaml import MAX_BYTES, REFUSED, Entry, Node, from_python, parse, scalar
 from distill.errors import ConfigError
 
 __all__ = [
@@ -94,7 +94,7 @@ def as_dict(config: Config) -> dict[str, Any]:
     if stages == stages_of(config.student, config.student.terms):
         student["terms"] = list(map(_term, config.student.terms))
     else:
-        del student["epochs"]
+        del student["epochs"], student["learning_rate"]
         student["stages"] = [
             {"epochs": one.epochs, "learning_rate": one.learning_rate, "terms": list(map(_term, one.terms))}
             | ({"train": list(one.train)} if one.train else {})
@@ -180,7 +180,10 @@ def _override(tree: Node, overrides: Iterable[str], faults: list[str]) -> Node:
         before = len(faults)
         node = parse(value, where, faults, one_place=True)
         if len(faults) == before:
-            tree = _put(tree, names, node or Node(None, where), where)
+            try:
+                tree = _put(tree, names, node or Node(None, where), where)
+            except KeyError as error:
+                faults.append(f"{where}: {error.args[0]}")
     return tree
 
 
@@ -193,10 +196,16 @@ def _add(tree: Node, given: Mapping[str, str]) -> Node:
     return tree
 
 
-def _put(tree: Node, names: list[str], node: Node, where: str) -> Node:
+def _put(tree: Node, names: list[str], node: Node, where: str, within: str = "") -> Node:
+    """The tree with the node under these names; KeyError where one of them holds a value that is in order, and no names.
+    Where a section is no mapping, the reader says so."""
     if tree.value is not None and not isinstance(tree.value, dict):
-        return tree  # no place for a key; the reader says what is wrong with it
+        if within.count(".") < (2 if within.startswith("teachers.") else 1) or tree.value is REFUSED:
+            return tree
+        kind = "a list" if isinstance(tree.value, list) else "a single value"
+        raise KeyError(f"{within} is {kind}, so that nothing in it can be set alone; set all of {within}")
     entries = dict(tree.value or {})
     inner = entries[names[0]].node if names[0] in entries else Node({}, where)
-    entries[names[0]] = Entry(where, _put(inner, names[1:], node, where) if names[1:] else node)
+    path = f"{within}.{names[0]}" if within else names[0]
+    entries[names[0]] = Entry(where, _put(inner, names[1:], node, where, path) if names[1:] else node)
     return Node(entries, tree.where, tree.sound)

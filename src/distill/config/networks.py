@@ -123,14 +123,26 @@ class Networks(Reader):
             self.fault(listed.where, "student.terms", "is given beside stages; give each stage its own terms")
         if staged and "epochs" in keys:
             self.fault(keys["epochs"].where, "student.epochs", "is given beside stages; give each stage its own epochs")
-        plan = self.training(Student, given, base, "student", entry.node, "student")
+        unused = self.replaced(staged.node) if staged else set()
+        if "learning_rate" in unused and "learning_rate" in keys:
+            what = "does nothing, as every stage has its own; remove it"
+            self.fault(keys["learning_rate"].where, "student.learning_rate", what)
+        short = {"epochs": "student_epochs", "learning_rate": "learning_rate"}
+        never = {short[name] for name in unused}
+        plan = self.training(Student, given, base, "student", entry.node, "student", never)
         default = (PEERS,) if plan.peers else tuple(_leaves(teachers))
         around = Around(base, teachers, default, plan.hidden, peers=plan.peers > 0)
         if staged:
             stages = self.stages(staged.node, plan, around)
-            return replace(plan, epochs=sum(stage.epochs for stage in stages), stages=stages)
+            epochs, rate = sum(stage.epochs for stage in stages), stages[-1].learning_rate
+            return replace(plan, epochs=epochs, learning_rate=rate, stages=stages)
         terms = self.terms(listed.node, "student.terms", around) if listed else self.classic(base, around.everyone)
         return replace(plan, stages=stages_of(plan, terms))
+
+    def replaced(self, node: Node) -> set[str]:
+        """Which of epochs and learning_rate every stage gives for itself."""
+        stages = [item.value for item in node.value or () if isinstance(item.value, dict)] if _is_list(node) else []
+        return {name for name in ("epochs", "learning_rate") if stages and all(name in one for one in stages)}
 
     def stages(self, node: Node, plan: Student, around: Around) -> tuple[Stage, ...]:
         stages = []
@@ -151,6 +163,9 @@ class Networks(Reader):
             if train != "all" and (beyond := [k for k in train if k > len(plan.hidden) + 1]):
                 what = f"there is no layer {beyond[0]}; must be from 1 to {len(plan.hidden) + 1}, the logits"
                 self.fault(keys["train"].node.where, f"{path}.train", what)
+            elif train != "all" and terms and min(train) > (reach := _reach(terms, len(plan.hidden))):
+                what = f"no term of this stage reaches above layer {reach}, so that layer {min(train)} would not learn"
+                self.fault(keys["train"].node.where, f"{path}.train", f"{what}; train a layer from 1 to {reach}")
             stages.append(
                 Stage(
                     given.get("epochs", plan.epochs),
@@ -162,12 +177,19 @@ class Networks(Reader):
         return tuple(stages) or stages_of(plan, LABELS_ONLY)
 
     def training(
-        self, kind: type[Network], given: dict[str, Any], base: Distillation, role: str, node: Node, path: str
+        self,
+        kind: type[Network],
+        given: dict[str, Any],
+        base: Distillation,
+        role: str,
+        node: Node,
+        path: str,
+        unused: Iterable[str] = (),
     ) -> Network:
         """A network's plan: its own values, and for the rest those of the short spelling."""
         own = {"hidden": f"{role}_hidden", "epochs": f"{role}_epochs"}
         supplied = {name: getattr(base, own.get(name, name)) for name in rules_of(Training) if name not in given}
-        self.supplied |= {own.get(name, name) for name in supplied}
+        self.supplied |= {own.get(name, name) for name in supplied} - set(unused)
         plan = kind(**(supplied | given))
         if plan.optimizer == "adam" and given.get("momentum") is not None and self.sound(path, "distillation"):
             what = "acts only with optimizer: sgd, but this network uses adam; remove it or set the optimizer"
@@ -260,6 +282,9 @@ class Networks(Reader):
                 self.fault(where, f"{path}.teacher", f"{what}; write a term for each")
             elif names[0] == PEERS or _origin(around.teachers, names[0]) == "predictions":
                 said = "of peers it hears" if names[0] == PEERS else f"{names[0]!r} is a file with"
+                said += (
+                    " (which it hears by default, as there are peers)" if named is None and names[0] == PEERS else ""
+                )
                 what = f"{loss} compares hidden layers, and {said} logits alone"
                 self.fault(where, f"{path}.teacher", f"{what}; name a network")
         return teachers
@@ -301,6 +326,22 @@ class Networks(Reader):
             what = f"{describe(plain)}; must be a map of the teacher's layers to the student's"
             self.fault(tree.where, path, f"{what}, or a map from teachers' names to such maps with {teacher!r} in it")
         return "auto"
+
+
+def _is_list(node: Node) -> bool:
+    return isinstance(node.value, list)
+
+
+def _reach(terms: Sequence[Term], hidden: int) -> int:
+    """The highest layer that these terms say anything about."""
+    reached = [0]
+    for term in terms:
+        if term.matters and not term.layered:
+            reached.append(hidden + 1)
+        elif term.matters:
+            layers = term.options["layers"]
+            reached.append(hidden if layers == "auto" else max(s for _, s in layers))
+    return max(reached)
 
 
 def _named(node: Node) -> list[str]:

@@ -134,10 +134,14 @@ class Term:
         return self.most > 0
 
     @property
+    def moves(self) -> bool:
+        """Whether its weight changes over the epochs."""
+        return self.final_weight not in (None, self.weight) and self.weight_schedule != "constant"
+
+    @property
     def most(self) -> float:
         """The largest weight that it ever has."""
-        moves = self.final_weight is not None and self.weight_schedule != "constant"
-        return max(self.weight, self.final_weight or 0.0) if moves else self.weight
+        return max(self.weight, self.final_weight or 0.0) if self.moves else self.weight
 
     @property
     def layered(self) -> bool:

@@ -17,7 +17,7 @@ LEAST_SHARE = 1e-7  # added to the similarities of `probabilistic`, so that none
 
 
 def hint(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
-    """Mean squared difference, over rows and units (FitNets; Romero et al. 2015, equation 3, there a sum)."""
+    """Mean squared difference, over rows and units (FitNets; Romero et al. 2015, equation 3, there half the sum)."""
     _same_units(student, teacher)
     difference = student - teacher
     return float(np.vdot(difference, difference)) / difference.size, difference * (2 / difference.size)
@@ -35,7 +35,7 @@ def cosine(student: Array, teacher: Array, labels: Array | None = None) -> tuple
 def attention(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
     """Mean squared distance between the squared activations, scaled to length 1 row by row; from 0 to 2.
 
-    Activation-based attention transfer (AT; Zagoruyko and Komodakis 2017, equation 2) for vectors: where a picture has
+    Activation-based attention transfer (AT; Zagoruyko and Komodakis 2017, section 3.1) for vectors: where a picture has
     a map of how active each place is, a vector has its units.
     """
     _same_units(student, teacher)
@@ -49,7 +49,7 @@ def attention(student: Array, teacher: Array, labels: Array | None = None) -> tu
 def similarity(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
     """Mean squared difference of the two (N,N) matrices of inner products between rows, each row scaled to length 1.
 
-    Similarity-preserving distillation (Tung and Mori 2019, equation 4). The widths may differ.
+    Similarity-preserving distillation (Tung and Mori 2019, section 3). The widths may differ.
     """
     _same_rows(student, teacher)
     size, other = (np.abs(x).max() or x.dtype.type(1) for x in (student, teacher))
@@ -84,8 +84,8 @@ def probabilistic(student: Array, teacher: Array, labels: Array | None = None) -
 def relation_distance(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
     """Mean Huber loss between the distances of all pairs of rows, each side's in units of its own mean distance.
 
-    Relational distillation (RKD; Park et al. 2019, equation 6). The widths may differ. One row has no pair and gives 0;
-    rows that all coincide have distances of 0.
+    Relational distillation (RKD; Park et al. 2019, section 3.2.1). The widths may differ. One row has no pair and gives
+    0; rows that all coincide have distances of 0.
     """
     _same_rows(student, teacher)
     n = len(student)
@@ -107,8 +107,8 @@ def relation_distance(student: Array, teacher: Array, labels: Array | None = Non
 
 
 def relation_angle(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
-    """Mean Huber loss between the cosines of the angles that all triplets of rows form (RKD; Park et al. 2019, equation
-    8). The widths may differ; fewer than three rows have no angle and give 0. Work grows as N^3."""
+    """Mean Huber loss between the cosines of the angles that all triplets of rows form (RKD; Park et al. 2019,
+    section 3.2.2). The widths may differ; fewer than three rows have no angle and give 0. Work grows as N^3."""
     _same_rows(student, teacher)
     n, gradient = len(student), np.zeros_like(student)
     if n < 3:
