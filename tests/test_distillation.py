@@ -868,8 +868,12 @@ def test_the_controls_course_is_the_students_without_its_teachers() -> None:
     assert [(one.epochs, one.learning_rate, one.train) for one in control] == [(3, 0.5, None), (0, 0.25, None)]
     assert [one.terms for one in control] == [
         (Term("cross_entropy", 1.0, options={"smoothing": 0.1}),),
-        LABELS_ONLY,
+        (Term("cross_entropy", 1.0, options={"smoothing": 0.1}),),
     ]
+    ahead = control_course((Stage(1, 0.5, plan.terms[1:]), *stages, Stage(1, 0.5, LABELS_ONLY)))
+    smoothing = [one.terms[0].options["smoothing"] for one in ahead]
+    assert smoothing == [0.1, 0.1, 0.0, 0.0], "labels are those of the next stage that has some"
+    assert [one.terms for one in control_course((stages[1],))] == [LABELS_ONLY]
 
 
 def test_the_control_keeps_the_smoothing_of_labels_whose_weight_rises_from_0() -> None:

@@ -424,9 +424,9 @@ def test_the_adapters_of_all_stages_are_made_at_the_start() -> None:
 
 
 def test_adapters_learn_whichever_layers_do() -> None:
-    plan = plan_of({"epochs": 1, "train": [3], "terms": [HINT]})
+    plan = plan_of({"epochs": 1, "train": [3], "terms": [HINT, LABELS]})
     one = alone(plan)
-    assert moved(one, initial()) == set()
+    assert len(moved(one, initial())) == 1
     assert one.adapters.flat.tobytes() != first_adapters(plan).flat.tobytes()
 
 
@@ -743,12 +743,44 @@ def test_a_plan_with_stages_loads_back_as_itself(
     tmp_path_factory: Any, stages: list[dict[str, Any]], order: list[str]
 ) -> None:
     everyone = {"epochs": 0, "terms": [{"loss": "response", "teacher": ["a", "b"]}]}
+    for stage in stages:  # a term on logits reaches every layer, so that any of them may be trained alone
+        stage["terms"] = [*stage.get("terms", []), {"loss": "cross_entropy", "weight": 1}]
     teachers = {name: {"hidden": [9, 8]} for name in order}
     plan = config.load({"teachers": teachers, "student": {"hidden": [6, 5], "stages": [*stages, everyone]}})
     assert config.load(config.as_dict(plan)) == plan
     path = tmp_path_factory.mktemp("plan") / "plan.yaml"
     path.write_text(config.dump(dataclasses.replace(plan, output=config.Output("here"))), encoding="utf-8")
     assert dataclasses.replace(config.load(path), output=plan.output) == plan
+
+
+@pytest.mark.parametrize(
+    ("layers", "train"), [("{1: 1}", "[2]"), ("{1: 1}", "[2, 3]"), ("auto", "[3]"), ("{2: 0}", "1")]
+)
+def test_layers_that_no_term_of_the_stage_reaches_cannot_be_trained_alone(layers: str, train: str) -> None:
+    stage = f"student.stages=[{{train: {train}, terms: [{{loss: similarity, weight: 1, layers: {layers}}}]}}]"
+    shapes = {"distillation": {"teacher_hidden": [9, 8], "student_hidden": [6, 5]}}
+    with pytest.raises(
+        distill.ConfigError, match=r"stages\[0\].train: no term of this stage reaches above layer [012]"
+    ):
+        config.load(shapes, [stage])
+    assert config.load(shapes, [stage.replace(f"train: {train}", "epochs: 1")])
+
+
+def test_a_rate_that_no_stage_uses_is_a_fault() -> None:
+    stages = {"student": {"stages": [{"epochs": 1, "learning_rate": 0.1}]}}
+    for override in ("student.learning_rate=0.5", "distillation.learning_rate=0.5", "distillation.student_epochs=9"):
+        both = [override, *(["teachers.teacher.learning_rate=0.1"] if "distillation.learning" in override else [])]
+        with pytest.raises(distill.ConfigError, match="does nothing"):
+            config.load(stages, both)
+    assert config.load(stages | {"distillation": {"learning_rate": 0.5}}).student.learning_rate == 0.1
+
+
+@pytest.mark.parametrize("name", ["terms.0.weight", "stages.0.epochs", "hidden.0", "epochs.x"])
+def test_an_override_inside_a_list_or_a_value_is_a_fault(name: str) -> None:
+    what = name.partition(".")[0]
+    values = {"terms": [{"loss": "response"}], "stages": [{"epochs": 1}], "hidden": [3], "epochs": 2}
+    with pytest.raises(distill.ConfigError, match=rf"student.{what} is a .* set all of student.{what}"):
+        config.load({"student": {what: values[what]}}, [f"student.{name}=3"])
 
 
 @pytest.mark.parametrize("stages", [None, [{"epochs": 1}, {"epochs": 1, "terms": [{"loss": "reverse_kl"}]}]], ids=str)

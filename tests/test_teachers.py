@@ -643,10 +643,11 @@ def test_a_plan_that_is_already_read_takes_objects_too(saved: Model) -> None:
 
 def test_from_the_command_line_an_object_is_asked_for_in_words(saved: Model) -> None:
     plan = SMALL | {"teachers": {"it": {"python": "Network"}}}
-    assert command(plan, "check").code == 0
-    answer = command(plan)
-    assert (answer.code, len(answer.lines)) == (1, 1)
-    assert "teacher 'it' is an object from Python (Network), and none is given; call distill.run(" in answer.lines[0]
+    for answer in (command(plan), command(plan, "check"), command(plan, "bench")):
+        assert (answer.code, len(answer.lines)) == (2, 1)
+        assert (
+            "teachers.it: is an object from Python (Network), and none is given; call distill.run(" in answer.lines[0]
+        )
     results = distill.run("plan.yaml", teachers={"it": Network(saved)})
     assert placeless(distill.load_config("runs/plan/config.yaml")) == placeless(distill.load_config("plan.yaml"))
     again = distill.run("runs/plan/config.yaml", ["output.folder=again"], teachers={"it": Network(saved)})
@@ -739,8 +740,45 @@ def test_teachers_may_be_heard_in_terms_of_their_own() -> None:
         {"loss": "hint", "weight": 1, "teacher": "b"},
     )
     results = distill.run(SMALL | TWO | own)
-    assert {name: one["share"] for name, one in results["teachers"].items()} == {"a": 2 / 6, "b": 4 / 6}
+    assert {name: one["share"] for name, one in results["teachers"].items()} == {"a": 1 / 4, "b": 3 / 4}
     assert "1 response(a, T=1) + 3 response(b, T=8) + 1 hint(a) + 1 hint(b)" in results["objective"]
+
+
+def test_weights_of_terms_on_hidden_layers_are_no_measure_of_who_is_heard() -> None:
+    hidden = [{"loss": "hint", "weight": 1, "teacher": "a"}, {"loss": "similarity", "weight": 3000, "teacher": "b"}]
+    results = distill.run(SMALL | TWO | terms(*hidden))
+    assert {name: one["share"] for name, one in results["teachers"].items()} == {"a": 1 / 2, "b": 1 / 2}
+    results = distill.run(SMALL | TWO | terms(*hidden, {"loss": "response", "weight": 1, "teacher": "a"}))
+    assert {name: one["share"] for name, one in results["teachers"].items()} == {"a": 1, "b": 0}
+
+
+def test_of_a_teacher_that_nobody_hears_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    weak = {"teachers": {"weak": {"epochs": 1, "learning_rate": 0.003}}}
+    for student in ({"peers": 1, "epochs": 20}, {"terms": [{"loss": "cross_entropy"}], "epochs": 20}):
+        results = distill.run(SMALL | weak | {"student": student})
+        assert results["teachers"]["weak"]["share"] == 0
+        assert results["teacher_val_accuracy"] < results["control_val_accuracy"]
+        assert not any("teacher" in sentence for sentence in results["advice"])
+
+
+def test_what_is_no_object_that_can_teach_is_refused_by_name(saved: Model) -> None:
+    class Deep:
+        depth = -1
+
+        def features(self, x: Any, layer: int) -> Any:
+            return x
+
+        def predict_proba(self, x: Any) -> Any:
+            return saved.predict_proba(x)
+
+    for offered, said in (
+        ({"it": Network}, "'it' is the class Network"),
+        ({1: Network(saved)}, "mapping from names"),
+        ([Network(saved)], "is a list; must be a mapping"),
+        ({"it": Deep()}, "depth of -1"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            distill.run(SMALL, teachers=offered)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -1232,7 +1270,8 @@ def test_every_plan_is_checked_run_timed_and_written_as_it_was_meant(
     results = results_of()
     assert placeless(distill.load_config(results["config"])) == placeless(distill.load_config("plan.yaml"))
     assert set(results["teachers"]) == set(results["config"]["teachers"])
-    assert math.fsum(one["share"] for one in results["teachers"].values()) == pytest.approx(1)
+    heard = math.fsum(one["share"] for one in results["teachers"].values())
+    assert heard == pytest.approx(0 if results["objective"].endswith("response(peers, T=4)") else 1)
     first = {one: model.fingerprint() for one, model in models().items()}
     shutil.copy("runs/plan/config.yaml", "again.yaml")
     assert ask("run", "--config", "again.yaml", "--quiet", "--set=output.folder=runs/again").code == 0

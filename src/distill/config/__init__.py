@@ -197,8 +197,8 @@ def _add(tree: Node, given: Mapping[str, str]) -> Node:
 
 
 def _put(tree: Node, names: list[str], node: Node, where: str, within: str = "") -> Node:
-    """The tree with the node under these names; KeyError where one of them holds a value that is in order, and no names.
-    Where a section is no mapping, the reader says so."""
+    """The tree with the node under these names; KeyError where one of them holds a value that may stand there, and no
+    names. Where a section is no mapping, the reader says so."""
     if tree.value is not None and not isinstance(tree.value, dict):
         if within.count(".") < (2 if within.startswith("teachers.") else 1) or tree.value is REFUSED:
             return tree
