@@ -81,7 +81,7 @@ def test_the_results_hold_what_is_documented(folder: Path) -> None:
         "student_params",
         "compression_ratio",
     ]
-    assert results["schema_version"] == 1
+    assert results["schema_version"] == 2
     assert results["teacher_params"] == 64 * 16 + 16 + 16 * 10 + 10
     assert results["student_params"] == 2410
     assert results["compression_ratio"] == results["teacher_params"] / 2410

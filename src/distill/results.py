@@ -25,7 +25,7 @@ from distill.objective import formula
 from distill.teacher import Obtained
 from distill.train import Trained
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MODELS = ("teacher", "student", "control")
 ROWS_AT_ONCE = 4096  # of the training rows, which may be many
 WHENCE = {"load": "a model file", "predictions": "a file of predictions", "python": "an object from Python"}
