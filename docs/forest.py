@@ -4,6 +4,7 @@ Needs scikit-learn. The forest learns the labels of the plan's training rows. Wh
 by the trees that have not seen the row: of rows that it knows by heart it would be as sure as the labels are.
 """
 
+import pickle
 import sys
 
 import numpy as np
@@ -24,7 +25,10 @@ def main(path: str, trees: int = 300) -> None:
     np.savez(file, probabilities=np.concatenate(said), row=np.concatenate(ids), classes=np.array(data.classes))
     right = {name: (forest.predict(rows.x) == rows.y).mean() for name, rows in data.judged.items()}
     nodes = sum(tree.tree_.node_count for tree in forest.estimators_)
-    print(f"{file}: {trees} trees, {nodes:,} nodes; right: " + ", ".join(f"{k} {v:.4f}" for k, v in right.items()))
+    size = f"{len(pickle.dumps(forest)) / 1e6:.0f} MB pickled"
+    print(
+        f"{file}: {trees} trees, {nodes:,} nodes, {size}; right: " + ", ".join(f"{k} {v:.4f}" for k, v in right.items())
+    )
 
 
 if __name__ == "__main__":

@@ -106,6 +106,15 @@ def test_methods_md_has_a_result_for_every_method() -> None:
         assert [line.split(" | ")[0].strip("| `") for line in table.splitlines()[2:]] == headings
 
 
+def test_the_readme_says_of_the_methods_what_the_tables_say() -> None:
+    page, readme = (ROOT / "docs/METHODS.md").read_text(), (ROOT / "README.md").read_text()
+    assert f"has {({17: 'seventeen'})[len(TERM_OPTIONS)]} losses" in readme
+    assert f"{({8: 'eight'})[len(script('methods').methods()) - len(TERM_OPTIONS)]} ways to combine them" in readme
+    digits, letter = page[page.index("**digits**") : page.index("<!-- end -->")].split("**letter**")
+    assert digits.count("| **helped** |") > 25 / 2, "with 100 labels most of them helped"
+    assert letter.count("| **helped** |") <= 25 / 10, "with plentiful labels almost none"
+
+
 def test_the_methods_are_measured_by_the_command_that_the_page_names(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -270,7 +270,7 @@ def test_the_mlp_and_its_adapters_under_terms_that_do_not_fold(
         moved, own = Vector(weights.shapes, flat=flat.copy()), Vector(made.shapes, flat=adapted.copy())
         plan = replace(PLAIN, batch_size=n)
         with team_of(3 if shared else 1, paced=False) as team:
-            extras = loop.Extras(adapters=[own, None])
+            extras = loop.Extras(adapters=[own, Vector({})])
             ((losses, _),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team, extras)
         return float(losses[0, 0]), flat - moved.flat, adapted - own.flat
 

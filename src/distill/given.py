@@ -16,7 +16,8 @@ class TeacherModel(ABC):
     """A teacher of your own: subclass it, and give an instance to `distill.run(..., teachers={name: it})`.
 
     `classes`, where set, are the labels in the order of the logits, and are held against those of the data. `depth` is
-    the number of hidden layers that `features` can show.
+    the number of hidden layers that it can show; above 0 it has a method `features(x, layer)` too, from raw rows (N,D)
+    and a layer from 1 to `depth` to what that layer says of them (N,C).
     """
 
     classes: Sequence[Any] | None = None
@@ -25,10 +26,6 @@ class TeacherModel(ABC):
     @abstractmethod
     def logits(self, x: Array) -> ArrayLike:  # (N,D) -> (N,M)
         """Logits of raw rows, unscaled, as in the training file. Logarithms of probabilities are logits, too."""
-
-    def features(self, x: Array, layer: int) -> ArrayLike:  # (N,D) -> (N,C)
-        """What hidden layer 1 to `depth` says of raw rows."""
-        raise NotImplementedError(f"{type(self).__name__} has no features of layer {layer}")
 
 
 def check_given(teachers: object) -> None:
@@ -39,7 +36,7 @@ def check_given(teachers: object) -> None:
         if isinstance(one, type):
             raise TypeError(f"teacher {name!r} is the class {one.__name__}; give an object of it")
         depth = getattr(one, "depth", 0)
-        if callable(getattr(one, "features", None)) and (type(depth) is not int or depth < 0):
+        if _shows(one) and (type(depth) is not int or depth < 0):
             raise TypeError(f"teacher {name!r} has a depth of {depth!r}; must be a whole number from 0")
         method_of(name, one)
 
@@ -47,7 +44,7 @@ def check_given(teachers: object) -> None:
 def method_of(name: str, given: object) -> Callable[[Array, int], Array]:
     """What asks an object about rows (N,D) for logits of so many classes: its `logits`, or its `predict_proba`
     (scikit-learn's protocol). Raises TypeError where a method is missing."""
-    if depth_of(given) and getattr(type(given), "features", TeacherModel.features) is TeacherModel.features:
+    if isinstance(given, TeacherModel) and given.depth and not _shows(given):
         what = f"teacher {name!r} is of type {type(given).__name__}, which has a depth and lacks the method features"
         raise TypeError(f"{what}; give it one (rows, layer -> features), or a depth of 0")
     if callable(getattr(given, "logits", None)):
@@ -65,7 +62,11 @@ def method_of(name: str, given: object) -> Callable[[Array, int], Array]:
 
 def depth_of(given: object) -> int:
     """How many hidden layers an object can show."""
-    return int(getattr(given, "depth", 0)) if callable(getattr(given, "features", None)) else 0
+    return int(getattr(given, "depth", 0)) if _shows(given) else 0
+
+
+def _shows(given: object) -> bool:
+    return callable(getattr(given, "features", None))
 
 
 def sound(name: str, answer: Any, rows: int, width: int | None) -> Array:

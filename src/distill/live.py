@@ -50,22 +50,20 @@ def adapter_name(teacher: str, t: int, s: int) -> str:
     return f"{teacher}.{t}-{s}"
 
 
-def adapters_that_move(objective: Objective, adapters: Sequence[Vector | None], hidden: int) -> list[list[str]]:
+def adapters_that_move(objective: Objective, adapters: Sequence[Vector], hidden: int) -> list[list[str]]:
     """For each network, the names of the adapters that its terms train; the others stay as they are."""
     moved: list[set[str]] = [set() for _ in adapters]
     for r, term in objective.live:
-        if term.loss in SAME_UNITS and term.loss not in UNMOVED and (own := adapters[r]) is not None:
+        if term.loss in SAME_UNITS and term.loss not in UNMOVED:
             names = {adapter_name(term.teachers[0][0], t, s) for t, s in pairs_of(term, objective.answers, hidden)}
-            moved[r] |= names & own.views.keys()
+            moved[r] |= names & adapters[r].views.keys()
     return [sorted(names) for names in moved]
 
 
 class Live:
     """The live terms of a stack, on one tape and with the adapters of each network and their gradients."""
 
-    def __init__(
-        self, objective: Objective, tape: Tape, adapters: Sequence[Vector | None], slopes: Sequence[Vector | None]
-    ) -> None:
+    def __init__(self, objective: Objective, tape: Tape, adapters: Sequence[Vector], slopes: Sequence[Vector]) -> None:
         self.objective, self.adapters, self.slopes = objective, adapters, slopes
         self.z, self.d = _stacked(tape.z), _stacked(tape.d[len(tape.d)])
         self.h = {k: _stacked(h) for k, h in tape.h.items()}
@@ -74,7 +72,7 @@ class Live:
     def add(self, rows: Array, x: Array) -> Array:  # -> (R,)
         """Add the gradients on these rows (n,), whose inputs are x (n,D), to those of logits and layers; the values."""
         objective, values = self.objective, np.zeros(len(self.objective.lists))
-        for array in (*self.seeds.values(), *(one.flat for one in self.slopes if one is not None)):
+        for array in (*self.seeds.values(), *(one.flat for one in self.slopes)):
             array.fill(0)
         heard = _Heard(objective, rows, x)
         for r, term in objective.live:
@@ -120,9 +118,7 @@ class Live:
     def _adapter(self, r: int, term: Term, name: str, t: int, s: int) -> tuple[Array | None, Array | None]:
         """The adapter of a pair of layers and its gradient, where the term needs one."""
         key, adapters, slopes = adapter_name(name, t, s), self.adapters[r], self.slopes[r]
-        if term.loss not in SAME_UNITS or adapters is None or slopes is None or key not in adapters.views:
-            return None, None
-        return adapters[key], slopes[key]
+        return (adapters[key], slopes[key]) if term.loss in SAME_UNITS and key in adapters.views else (None, None)
 
 
 class _Heard:

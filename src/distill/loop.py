@@ -33,7 +33,7 @@ class Extras:
     of each network; and `noise`, the deviation of what is added to the features, drawn from `noises`."""
 
     train: Sequence[Sequence[int] | None] = ()
-    adapters: Sequence[Vector | None] = ()
+    adapters: Sequence[Vector] = ()
     noise: float = 0.0
     noises: np.random.Generator | None = None
 
@@ -171,17 +171,16 @@ class _Learner:
             self.parts.append(range(len(parts), len(parts) + len(own)))
             parts += own
         self.update = make(parts, **options) if parts else None
-        self.adapters = list(extras.adapters) or [None] * len(weights.networks())
-        self.slopes = [one and one.like() for one in self.adapters]
+        self.adapters = list(extras.adapters) or [Vector({}) for _ in weights.networks()]
+        self.slopes = [one.like() for one in self.adapters]
         moved = adapters_that_move(objective, self.adapters, len(weights.shapes) - 1)
-        own = [
+        adapted = [
             (one[name].reshape(-1), slope[name].reshape(-1))
-            for r, (one, slope) in enumerate(zip(self.adapters, self.slopes, strict=True))
-            for name in (moved[r] if one and slope else ())
-            if one and slope
+            for one, slope, names in zip(self.adapters, self.slopes, moved, strict=True)
+            for name in names
         ]
-        self.adapt = make(own, **options) if own else None
-        self.adapted = range(len(own))
+        self.adapt = make(adapted, **options) if adapted else None
+        self.adapted = range(len(adapted))
 
     def forget_frozen(self) -> None:
         """What does not learn has no gradient, and none that counts towards its norm."""

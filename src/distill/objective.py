@@ -136,8 +136,7 @@ class Fold:
         k, nets = objective.coefficients.shape
         self.q = np.empty((batches, objective.classes, nets, size), objective.dtype)
         self.c = np.empty((batches, k, nets, size), objective.dtype)
-        self._share = objective.share
-        self.c[...] = (objective.coefficients / size)[:, :, None]
+        self._weigh()
         self.rest = np.empty((nets, batches * size), objective.dtype)
         self._taken = np.empty((batches * size, objective.classes), objective.dtype)
         self._t = np.array(objective.temperatures, objective.dtype)[:, None, None]
@@ -147,14 +146,18 @@ class Fold:
         """Make the batches of these rows (batches * size,) the next to be stepped through."""
         batches, m, nets, size = self.q.shape
         if self._share != self.objective.share:
-            self._share = self.objective.share
-            self.c[...] = (self.objective.coefficients / size)[:, :, None]
+            self._weigh()
         for r in range(nets):
             np.take(self.objective.targets[r], rows, axis=0, out=self._taken, mode="clip")
             np.take(self.objective.entropy[r], rows, out=self.rest[r], mode="clip")
             np.divide(self._taken.reshape(batches, size, m).swapaxes(1, 2), size, out=self.q[:, :, r])
         if self.objective.hard.any():
             self._load_labels(self.objective.labels[rows].reshape(batches, 1, size))
+
+    def _weigh(self) -> None:
+        """Take over the coefficients as they are now."""
+        self._share = self.objective.share
+        self.c[...] = (self.objective.coefficients / self.size)[:, :, None]
 
     def _load_labels(self, y: Array) -> None:
         """The labels' part where not all rows have one: the mean is over the rows of a batch that have."""

@@ -283,9 +283,6 @@ def _predictions(wanted: _Wanted) -> Obtained:
 
 def _python(wanted: _Wanted) -> Obtained:
     name, data, given = wanted.name, wanted.data, wanted.given
-    if given is None:
-        what = f"teacher {name!r} is an object from Python ({wanted.own.python}), and none is given"
-        raise DistillError(f"{what}; call distill.run(..., teachers={{{name!r}: it}})")
     ask = method_of(name, given)
     classes = getattr(given, "classes", None) if hasattr(given, "logits") else getattr(given, "classes_", None)
     if classes is not None:
@@ -317,7 +314,7 @@ def _list(items: Sequence[Any], most: int = 12) -> str:
     return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
 
 
-OBTAIN: dict[str, Callable[..., Obtained]] = {
+OBTAIN: dict[str, Callable[[_Wanted], Obtained]] = {
     "trained": _train,
     "load": _load,
     "predictions": _predictions,
