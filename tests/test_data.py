@@ -258,7 +258,7 @@ def test_max_samples_follows_the_seed(tmp_path: Path) -> None:
 
 def test_scaling_is_fitted_on_the_training_rows_only() -> None:
     standard = load("digits", scale="standard")
-    moving = standard.scaling.factor != 1
+    moving = standard.scaling.factor != 0
     np.testing.assert_allclose(held(standard.train).mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(held(standard.train)[:, moving].std(axis=0), 1, atol=1e-4)
     assert np.abs(held(standard.validation).mean(axis=0)).max() > 1e-3
@@ -275,7 +275,7 @@ def test_every_kind_of_scaling(tmp_path: Path) -> None:
         "none": x,
         "standard": [[-1, -1, 0], [1, 1, 0]],
         "minmax": [[0, 0, 0], [1, 1, 0]],
-        "auto": x / 30,
+        "auto": [[0, 1 / 3, 0], [4 / 30, 1, 0]],
     }
     for kind, scaled in expected.items():
         np.testing.assert_allclose(fitted(kind, x).apply(x), scaled, atol=1e-6)
@@ -287,6 +287,13 @@ def test_a_feature_that_is_constant_but_for_rounding_becomes_0() -> None:
     x = np.array([[0.1 + 0.2], [0.3], [0.3]])
     assert not fitted("standard", x).apply(x).round(5).any()
     assert np.abs(fitted("minmax", x).apply(x)).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["standard", "minmax", "pixels"])
+def test_a_constant_feature_stays_0_where_it_moves(kind: str) -> None:
+    scaling = fitted(kind, np.array([[5.0, 1], [5, 2]]))
+    np.testing.assert_array_equal(scaling.apply(np.array([[9.0, 1], [-1e300, 1]]))[:, 0], 0)
+    assert scaling.undo(scaling.apply(np.array([[5.0, 2]]))).tolist() == [[5, 2]]
 
 
 def test_the_commonest_class_is_that_of_the_training_rows() -> None:

@@ -382,9 +382,12 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
     "documents after an end": ("data: {}\n...\n---\n5\n", ["3:1: a second document begins; keep one"]),
     "YAML 3": ("%YAML 3.0\n---\ndata: {}\n", [f"1:1: {NO_YAML}"]),
     # What is no YAML at all: a single message, as nothing after it can be trusted.
-    "tab for indent": ("distillation:\n\talpha: 1\n", [f"2:1: {NO_YAML}"]),
+    "tab for indent": (
+        "distillation:\n\talpha: 1\n",
+        ["2:1: a tab, which YAML does not allow here; indent with spaces"],
+    ),
     "quote left open": ("data:\n  source: 'rows.csv\n", [f"3:1: {NO_YAML}"]),
-    "bracket left open": ("distillation: {alpha: 1", [f"2:1: {NO_YAML}"]),
+    "bracket left open": ("distillation: {alpha: 1", [f"1:24: {NO_YAML}"]),
     "list left open": ("distillation:\n  teacher_hidden: [8, 4\n  alpha: 1\n", [f"3: … {NO_YAML}"]),
     "bracket too many": ("data: {}}\n", [f"1:9: {NO_YAML}"]),
     "two colons": ("distillation: alpha: 1", [f"1:20: {NO_YAML}"]),

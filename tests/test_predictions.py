@@ -70,7 +70,8 @@ def tiny(rows: int = 6, classes: tuple[Any, ...] = ("a", "b", "c"), trained_on: 
     ids = np.arange(rows) if trained_on is None else trained_on
     held = Rows(np.zeros((len(ids), 2), np.float32), ids % len(classes), ids)
     scaling = data.Scaling("none", np.zeros(2), np.ones(2), np.zeros(2))
-    return Data("rows.csv", held, held, None, classes, scaling, None, None, rows, 0, None)
+    raw = data.table.Source(data.table.Table(held.x, held.y, lambda row, column: "rows.csv"))
+    return Data("rows.csv", held, held, None, classes, scaling, None, None, rows, 0, None, raw, ())
 
 
 def npy(array: Any, name: str = "said.npy") -> str:

@@ -567,7 +567,7 @@ BAD_MAPS: dict[str, tuple[str, str | None, str]] = {
         "map.json", '{"other": {"1": 1}}', "map.json:1:1: student.terms[0].layers: a mapping is given"),
     "no map under the name": (
         "map.yaml", "teacher: all\n", "map.yaml:1:10: student.terms[0].layers: 'all' is a text"),
-    "no YAML": ("map.yaml", "{1: 1", "map.yaml:2:1: this is not YAML"),
+    "no YAML": ("map.yaml", "{1: 1", "map.yaml:1:6: this is not YAML"),
     "a key twice": ("map.yaml", "1: 1\n1: 0\n", "map.yaml:2:1: "),
 }  # fmt: skip
 

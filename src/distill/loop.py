@@ -30,11 +30,11 @@ GATHERED_BYTES, GATHERED_BATCHES, GATHERED_MOST = 1 << 18, 4, 1 << 23
 @dataclass(frozen=True)
 class Extras:
     """What a plain training has no use for: `train`, the layers of each network that learn (None for all); `adapters`
-    of each network; and `noise`, the deviation of what is added to the features, drawn from `noises`."""
+    of each network; and `noise` (D,), the deviation of what is added to each feature, drawn from `noises`."""
 
     train: Sequence[Sequence[int] | None] = ()
     adapters: Sequence[Vector] = ()
-    noise: float = 0.0
+    noise: Array | None = None
     noises: np.random.Generator | None = None
 
 
@@ -222,9 +222,9 @@ class _Round:
         gather(self.data, rows, self.gathered)
         self.rows[:, :-1] = self.gathered
         self.order[:] = rows
-        if self.learner.extras.noise and self.learner.extras.noises:
-            drawn = self.learner.extras.noises.standard_normal(self.gathered.shape, self.gathered.dtype)
-            self.rows[:, :-1] += self.learner.extras.noise * drawn
+        noise, noises = self.learner.extras.noise, self.learner.extras.noises
+        if noise is not None and noises:
+            self.rows[:, :-1] += noise * noises.standard_normal(self.gathered.shape, self.gathered.dtype)
 
     def losses(self) -> Array:  # -> (batches, R)
         """Each batch's loss, once it was stepped through."""

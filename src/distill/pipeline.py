@@ -13,7 +13,7 @@ from distill import environment
 from distill.answers import check_cache
 from distill.config import Config, Output, heard
 from distill.data import Data
-from distill.data.table import locate
+from distill.data.table import Source, locate
 from distill.errors import ConfigError, DistillError, OutputError
 from distill.evidence import control_course
 from distill.given import check_given
@@ -121,7 +121,7 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
 
     def once(seed: int) -> dict[str, Any]:
         try:
-            data = shared.data if shared else load_data(plan, seed)
+            data = shared.data if shared else load_data(plan, seed, first.data.raw)
             found = experiment(plan, seed, quiet, data, shared, threads)
             figures = found.figures()
             if not shared:
@@ -160,8 +160,9 @@ def _written(plan: Config) -> list[Path]:
     return [Path(plan.output.folder) / name for name in (*RUN_FILES, *(f"{model}.npz" for model in models))]
 
 
-def load_data(plan: Config, seed: int | None = None) -> Data:
+def load_data(plan: Config, seed: int | None = None, source: Source | None = None) -> Data:
     """The rows of a plan under one seed, its own where none is given: split, scaled, each with its number in the file.
-    Raises DataError."""
-    short = plan.distillation
-    return rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed if seed is None else seed)
+    They are read unless `source` has them. Raises DataError."""
+    short, source = plan.distillation, source or rows.read(plan.data)
+    seed = short.random_seed if seed is None else seed
+    return rows.split(source, plan.data, short.train_ratio, short.max_samples, seed)

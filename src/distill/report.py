@@ -142,7 +142,8 @@ def _rows_text(data: Mapping[str, Any]) -> str:
         f"\nstudent:     sees {seen['labelled']:,} labelled and {seen['unlabelled']:,} unlabelled rows" if fewer else ""
     )
     what = f"{data['source']}: {rows} rows, {data['features']} features, {len(data['classes'])} classes"
-    return f"data:        {what}{student}"
+    notes = [line for i, note in enumerate(data["notes"]) for line in _folded("note:" if not i else "", note)]
+    return "\n".join([f"data:        {what}{student}", *notes])
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

@@ -229,6 +229,7 @@ def describe(data: Data, seen: Data) -> dict[str, Any]:
         "classes": list(data.classes),
         "scale": data.scaling.kind,
         "commonest": metrics.commonest_share(data.train.y, data.validation.y),
+        "notes": list(data.notes),
     }
 
 

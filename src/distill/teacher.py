@@ -15,7 +15,7 @@ import numpy as np
 from distill import metrics, predictions
 from distill.answers import Answers, Respond, keep
 from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
-from distill.data import Data, Rows, Unscaled, spelled
+from distill.data import Data, Rows, spelled
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
@@ -268,7 +268,7 @@ def _load(wanted: _Wanted) -> Obtained:
         return own.answer(scaling.apply(x), layers)
 
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
-    return replace(own, look=Unscaled(wanted.plan.data, data.names), answer=answer, refresh=refresh, key=key)
+    return replace(own, look=data.unscaled, answer=answer, refresh=refresh, key=key)
 
 
 def _predictions(wanted: _Wanted) -> Obtained:
@@ -296,7 +296,7 @@ def _python(wanted: _Wanted) -> Obtained:
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
     return Obtained(
         name,
-        Unscaled(wanted.plan.data, data.names),
+        data.unscaled,
         answer,
         refresh,
         depth=depth_of(given),

@@ -62,8 +62,8 @@ def fit(
     They differ in nothing but the terms and the learning layers of their stages: initial weights and the order of the
     batches are those of `streams`. Only the `peers` after the first of them, which learn from each other, begin with
     weights of their own. `answers` are each teacher's to the training rows. `noise` is the deviation of what is added
-    to the features of every batch anew. `on_epoch(name, record)` hears of every epoch. The number of threads changes no
-    bit. Raises DivergedError when a loss becomes NaN or infinite.
+    to the features of every batch anew, except to constant ones, which stay 0. `on_epoch(name, record)` hears of every
+    epoch. The number of threads changes no bit. Raises DivergedError when a loss becomes NaN or infinite.
     """
     sizes = (data.features, *plan.hidden, len(data.classes))
     shapes = mlp.shapes(sizes)
@@ -81,6 +81,7 @@ def fit(
         for place, (name, weights, one) in enumerate(zip(courses, stack.networks(), carried, strict=True))
     ]
     everyone, rng, noises = list(active), stream(seed, f"{streams} batches"), stream(seed, f"{streams} noise")
+    deviation = (noise * (data.scaling.factor != 0)).astype(np.float32) if noise else None
     rows = len(data.train)
     helpful = threads if shared(stack, min(rows, plan.batch_size)) else 1
     with np.errstate(all="ignore"), one_thread(), team_of(helpful) as team:  # NaN and infinity show in the losses
@@ -88,7 +89,7 @@ def fit(
             during = in_stage(plan, together[0])
             terms = [stage.terms for stage in together]
             objective = Objective(terms, data.train.y, answers, len(data.classes), noisy=noise > 0, peers=group)
-            extras = Extras([stage.train for stage in together], carried, noise, noises)
+            extras = Extras([stage.train for stage in together], carried, deviation, noises)
             loop = steps(stack, data.train.x, objective, during, rng, team, extras)
             for _ in range(during.epochs):
                 _epoch(loop, rows, active, on_epoch)

@@ -314,6 +314,8 @@ class Networks(Reader):
             self.fault(where, path, f"{file} cannot be read: {error.strerror or error}; name a JSON or YAML file")
             return "auto"
         before = len(self.faults)
+        if file.lower().endswith(".json"):
+            text = text.replace(b"\t", b" ")  # JSON may be indented by tabs, YAML not
         tree = parse(text, file, self.faults) or Node(None, file)
         named = tree.value.get(teacher) if isinstance(tree.value, dict) else None
         if named and (isinstance(named.node.value, dict) or not teacher.isdecimal()):  # a name may look like a layer

@@ -79,7 +79,11 @@ def parse(text: str | bytes, name: str, faults: list[str], *, one_place: bool = 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and not one_place else name
-        faults.append(f"{place}: this is not YAML: {error.problem or error.context}; check quotes, colons and indent")
+        if mark and decoded[mark.index : mark.index + 1] == "\t":
+            faults.append(f"{place}: a tab, which YAML does not allow here; indent with spaces")
+        else:
+            what = error.problem or error.context
+            faults.append(f"{place}: this is not YAML: {what}; check quotes, colons and indent")
     except yaml.YAMLError as error:
         faults.append(f"{name}: this is not YAML: {error}; save it as plain UTF-8 text")
     except _HaltError as halt:
@@ -99,7 +103,9 @@ class _HaltError(Exception):
 
 class _Reader:
     def __init__(self, text: str, name: str, faults: list[str], one_place: bool) -> None:
-        self.events: Iterator[Any] = iter(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        # The parser in Python is the same with and without libyaml, and reads no further than it is asked to, so that
+        # our limits are met before its own.
+        self.events: Iterator[Any] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
         self.name, self.faults, self.one_place = name, faults, one_place
         self.nodes = 0
 

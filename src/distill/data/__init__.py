@@ -30,14 +30,15 @@ __all__ = [
     "DiskRows",
     "Rows",
     "Scaling",
-    "Unscaled",
     "class_numbers",
     "gather",
     "load",
     "locate",
+    "read",
     "read_new",
     "shuffle",
     "spelled",
+    "split",
 ]
 
 DIGITS = Path(__file__).with_name("digits.npz")
@@ -77,6 +78,8 @@ class Data:
     source_rows: int  # of the whole file, used or not; a test set of its own is another file
     missing: int  # empty fields among all features
     picture: tuple[int, ...] | None  # (height, width) where a row is a picture
+    raw: Source  # the rows as their files hold them
+    notes: tuple[str, ...]  # what was guessed or looks odd, a sentence each
 
     @property
     def features(self) -> int:
@@ -92,6 +95,13 @@ class Data:
             digest.update(rows.y.tobytes())
         return digest.hexdigest()
 
+    def unscaled(self, rows: Rows) -> Array:
+        """These rows (N,D) as their file holds them, NaN where a value is missing."""
+        table = self.raw.test if rows.tested else self.raw.rows
+        assert table is not None
+        raw: Array = np.asarray(table.x[rows.ids])
+        return raw
+
     @property
     def judged(self) -> dict[str, Rows]:
         """The rows that models are judged on, by the name that results use."""
@@ -99,19 +109,27 @@ class Data:
 
 
 def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
-    """Read, number the classes, take `max_samples` rows if given, split by class, scale. Raises DataError.
+    """Read the rows of a plan, and split them under one seed. Raises DataError."""
+    return split(read(plan), plan, train_ratio, max_samples, seed)
+
+
+def read(plan: DataPlan) -> Source:
+    """The rows of a plan as its files hold them, and those of its test set where it has one. Raises DataError."""
+    source = _read(plan.source, plan)
+    if plan.test is None:
+        return source
+    if locate(plan.test).samefile(locate(plan.source)):
+        raise DataError(f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio")
+    return Source(source.rows, _in_order(_read(plan.test, plan).rows, source.rows, plan.test))
+
+
+def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
+    """Number the classes, take `max_samples` rows if given, split by class, scale. Raises DataError.
 
     Of the labelled rows, data.test_ratio make the test set, 1 - train_ratio - test_ratio the validation rows, and the
     rest are trained on, together with the rows that have no label (class number -1).
     """
-    source = _read(plan.source, plan)
     rows, test = source.rows, source.test
-    if plan.test is not None:
-        if locate(plan.test).samefile(locate(plan.source)):
-            raise DataError(
-                f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio"
-            )
-        test = _read(plan.test, plan).rows
     if test is not None and plan.test_ratio:
         raise DataError(f"{plan.source}: has a test set of its own, beside data.test_ratio; remove data.test_ratio")
     classes, y = _number_classes(plan.source, rows, max_samples)
@@ -140,6 +158,8 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
         source_rows=len(y),
         missing=_missing(rows, used),
         picture=rows.picture,
+        raw=source,
+        notes=rows.notes + (test.notes if test else ()),
     )
 
 
@@ -326,40 +346,17 @@ def _test(test: Table, rows: Table, scaling: Scaling, classes: tuple[Any, ...], 
             f"{plan.test or plan.source}: the test set has {test.x.shape[1]} features, "
             f"the training rows have {rows.x.shape[1]}; make them alike"
         )
-    if rows.names and test.names and rows.names != test.names:
-        if odd := sorted(set(rows.names) ^ set(test.names)):
-            raise DataError(f"{plan.test}: the column {odd[0]!r} is in only one of the training and the test file")
-        order = [test.names.index(name) for name in rows.names]
-        assert isinstance(test.x, np.ndarray)
-        original = test.place
-        place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
-        test = replace(test, x=test.x[:, order], names=rows.names, place=place)
     ready = _ready(scaling, test, np.arange(len(test.x)), class_numbers(test, classes))
     return replace(ready, tested=True)
 
 
-class Unscaled:
-    """The same rows as their file holds them, for a teacher that has a scaling of its own; the file is opened once."""
-
-    def __init__(self, plan: DataPlan, names: tuple[str, ...] | None) -> None:
-        """`names` are the columns of the training file, in whose order the features come."""
-        self.plan, self.names = plan, names
-        self.tables: dict[bool, Table] = {}
-
-    def __call__(self, rows: Rows) -> Array:
-        """These rows (N,D), NaN where a value is missing."""
-        if rows.tested not in self.tables:
-            self.tables[rows.tested] = self._open(rows.tested)
-        raw: Array = np.asarray(self.tables[rows.tested].x[rows.ids])
-        return raw
-
-    def _open(self, tested: bool) -> Table:
-        source = _read(self.plan.source, self.plan)
-        if not tested:
-            return source.rows
-        table = _read(self.plan.test, self.plan).rows if self.plan.test is not None else source.test
-        assert table is not None
-        if self.names and table.names and self.names != table.names:
-            order = [table.names.index(name) for name in self.names]
-            return replace(table, x=np.asarray(table.x)[:, order])
-        return table
+def _in_order(test: Table, rows: Table, name: str) -> Table:
+    """A test set from a file of its own, its columns in the order of the training file's where both have names."""
+    if not rows.names or not test.names or rows.names == test.names or len(rows.names) != len(test.names):
+        return test
+    if odd := sorted(set(rows.names) ^ set(test.names)):
+        raise DataError(f"{name}: the column {odd[0]!r} is in only one of the training and the test file")
+    order = [test.names.index(column) for column in rows.names]
+    original = test.place
+    place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
+    return replace(test, x=np.asarray(test.x)[:, order], names=rows.names, place=place)

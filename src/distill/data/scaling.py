@@ -41,7 +41,8 @@ class Scaling:
 
     def undo(self, x: Array) -> Array:  # (N,D) -> (N,D) float64
         """Raw rows from scaled ones, to within rounding."""
-        raw: Array = x / self.factor + self.offset
+        constant = self.factor == 0
+        raw: Array = np.where(constant, self.fill, x / np.where(constant, 1, self.factor) + self.offset)
         return raw
 
 
@@ -50,8 +51,9 @@ def fit(kind: str, x: Any, rows: Array) -> Scaling:
 
     none: as it is. standard: mean 0 and standard deviation 1 per feature. minmax: each feature's range becomes 0 to 1.
     auto: for bytes (images), the range of all features together becomes 0 to 1, so that a pixel that is almost always
-    dark is not blown up; for everything else, standard. A constant feature becomes 0. A feature without any value, or
-    with values too large for a float64 sum of squares, gets figures that are not finite.
+    dark is not blown up; for everything else, standard. Except under none, a feature that is constant in the training
+    rows becomes 0, and stays 0 in rows where it is not: the weights that it meets were never trained. A feature without
+    any value, or with values too large for a float64 sum of squares, gets figures that are not finite.
     """
     if kind == "auto":
         kind = "pixels" if x.dtype == np.uint8 else "standard"
@@ -69,7 +71,7 @@ def fit(kind: str, x: Any, rows: Array) -> Scaling:
                 squares += np.add.reduce(np.square(block - mean), axis=0, where=observed)
         offset, spread = SCALES[kind](mean, np.sqrt(squares / count), low, high)
         constant = spread <= 1e-12 * np.abs(offset)
-        return Scaling(kind, offset, 1 / np.where(constant, 1, spread), mean)
+        return Scaling(kind, offset, np.where(constant, 0, 1 / np.where(constant, 1, spread)), mean)
 
 
 def _blocks(x: Any, rows: Array) -> Iterator[tuple[Array, Any]]:
@@ -86,6 +88,6 @@ SCALES: dict[str, Callable[[Array, Array, Array, Array], tuple[Array, Array]]] =
     "minmax": lambda mean, deviation, low, high: (low, high - low),
     "pixels": lambda mean, deviation, low, high: (
         np.full_like(mean, low.min()),
-        np.full_like(mean, high.max() - low.min()),
+        np.where(high == low, 0, high.max() - low.min()),
     ),
 }

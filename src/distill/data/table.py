@@ -23,7 +23,8 @@ class Table:
 
     x: (N,D) numbers, NaN where a CSV field is empty, or a file that holds them; y: (N,) labels, or None; names: the D
     features' names and label: the label's column (by name where there is a header), where the file has them; labelled:
-    (N,) whether y holds a label, None where all rows have one; picture: (height, width) of a row that is one.
+    (N,) whether y holds a label, None where all rows have one; picture: (height, width) of a row that is one; notes:
+    what was guessed, or changed, while the file was read.
     """
 
     x: Array | DiskArray
@@ -33,6 +34,7 @@ class Table:
     label: int | str | None = None
     labelled: Array | None = None
     picture: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
