@@ -18,7 +18,7 @@ from distill.config import Config, heard, stages_of
 from distill.data import Data
 from distill.evidence import advice, control_course, verdict
 from distill.model import Model
-from distill.nn import mlp
+from distill.nn import blas, mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array, Vector
 from distill.objective import formula
@@ -162,6 +162,7 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
                 "processor": platform.machine(),
                 "cores": os.cpu_count(),
                 "threads": environment.threads(plan.performance.threads),
+                "blas_kernel": blas.kernel(),
             },
         }
     )
