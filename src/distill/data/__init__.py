@@ -338,7 +338,7 @@ def _scaling_notes(asked: str, scaling: Scaling, rows: Table, training: Array, p
     notes = {
         "no value among the training rows; counts as 0": empty,
         f"fewer than {FEW} values; counts as 0 under a seed whose training rows have none": few & ~empty,
-        f"rare or far values; data.scale: auto {medians}": scaling.tailed,
+        f"mostly one value, or some far out; data.scale: auto {medians}": scaling.tailed,
         f"scaled values of up to {np.max(scaling.reach):,.0f}; data.scale: auto would bound them": large,
     }
     return tuple(f"{_columns(rows, np.flatnonzero(here))}: {what}" for what, here in notes.items() if here.any())

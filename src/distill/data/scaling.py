@@ -11,7 +11,9 @@ from distill.nn.vector import Array
 BLOCK_NUMBERS = 1 << 19  # read and scaled at a time, so that the float64 intermediate stays small
 SAMPLE_NUMBERS = 1 << 21  # of the training rows, for medians
 
-TAIL = 10.0  # deviations; a value further out, or a deviation so many times the typical distance, is a tail
+# What a deviation does not measure: values that are nearly all the same; a value so many deviations out; a deviation of
+# so many typical distances.
+SAME, TAIL = 0.75, 10.0
 BOUND, TAILED_BOUND = 10.0, 5.0  # of scaled values, where the training values are all within it, and where some are not
 FAR = 3.0  # times the reach of the training values
 
@@ -118,8 +120,8 @@ def _reaching(scaling: Scaling, low: Array, high: Array) -> Scaling:
 
 def _by_medians(scaling: Scaling, x: Any, rows: Array, low: Array, high: Array) -> Scaling:
     """Bound a standard scaling, and put the median and the typical distance from it in place of mean and deviation
-    where a few values make up the deviation: where one is more than TAIL deviations out, or where the deviation is more
-    than TAIL times the typical distance.
+    where a few values make up the deviation: where more than SAME of them are the same, where one is more than TAIL
+    deviations out, or where the deviation is more than TAIL times the typical distance.
 
     So a word's weight that is 0 in most rows stays 0 there and is about 1 elsewhere, an income is measured by the many
     and not by the richest, and 99999 for an unknown age does not press all ages into one. The typical distance is the
@@ -128,10 +130,10 @@ def _by_medians(scaling: Scaling, x: Any, rows: Array, low: Array, high: Array) 
     some = rows[:: -(-len(rows) * x.shape[1] // SAMPLE_NUMBERS)]
     sample = x[some]
     parts = [_typical(sample[:, columns]) for columns in blocks(x.shape[1], len(some))]
-    centre, typical = (np.concatenate(part) for part in zip(*parts, strict=True))
+    centre, typical, same = (np.concatenate(part) for part in zip(*parts, strict=True))
     widest = np.maximum(high - centre, centre - low)
     typical = np.where(typical > 0, np.maximum(typical, 1e-30 * widest), widest)
-    tailed = (scaling.reach > TAIL) | (typical * scaling.factor < 1 / TAIL)
+    tailed = (same > SAME) | (scaling.reach > TAIL) | (typical * scaling.factor < 1 / TAIL)
     tailed &= (scaling.factor > 0) & np.isfinite(typical)
     offset, fill = (np.where(tailed, centre, usual) for usual in (scaling.offset, scaling.fill))
     factor = np.where(tailed, 1 / np.where(tailed, typical, 1), scaling.factor)
@@ -139,14 +141,15 @@ def _by_medians(scaling: Scaling, x: Any, rows: Array, low: Array, high: Array) 
     return _reaching(Scaling(scaling.kind, offset, factor, fill, bound), low, high)
 
 
-def _typical(x: Array) -> tuple[Array, Array]:  # (N,D) -> (D,), (D,)
-    """The median of each feature, and the typical distance from it, NaN or 0 where no value is away from it."""
+def _typical(x: Array) -> tuple[Array, Array, Array]:  # (N,D) -> (D,), (D,), (D,)
+    """The median of each feature, the typical distance from it, NaN or 0 where no value is away from it, and the share
+    of values that are the median."""
     ordered = np.sort(x.astype(np.float64), axis=0)
     count = (~np.isnan(ordered)).sum(axis=0)
     centre = _at(ordered, count // 2)
     distances = np.sort(np.abs(ordered - centre), axis=0)
     same = (distances <= 1e-12 * np.abs(centre)).sum(axis=0)
-    return centre, 1.4826 * _at(distances, same + (count - same) // 2)
+    return centre, 1.4826 * _at(distances, same + (count - same) // 2), same / np.maximum(count, 1)
 
 
 def _at(ordered: Array, places: Array) -> Array:  # (N,D), (D,) -> (D,)
