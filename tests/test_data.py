@@ -15,6 +15,7 @@ from distill import config, data, metrics
 from distill.data import csvfile
 from distill.data.scaling import Scaling, fit
 from distill.data.split import stratified
+from distill.errors import DataError
 from distill.nn.vector import Array
 
 
@@ -294,6 +295,104 @@ def test_a_constant_feature_stays_0_where_it_moves(kind: str) -> None:
     scaling = fitted(kind, np.array([[5.0, 1], [5, 2]]))
     np.testing.assert_array_equal(scaling.apply(np.array([[9.0, 1], [-1e300, 1]]))[:, 0], 0)
     assert scaling.undo(scaling.apply(np.array([[5.0, 2]]))).tolist() == [[5, 2]]
+
+
+RNG = np.random.default_rng(3)
+NORMAL = RNG.normal(50, 10, 400)
+ODD: dict[str, Array] = {  # what a deviation does not measure
+    "a word's weight": np.where(RNG.random(400) < 0.01, RNG.uniform(0.1, 0.9, 400), 0),
+    "a rare flag": (np.arange(400) == 7) * 1.0,
+    "incomes": np.exp(3 * RNG.normal(size=400)),
+    "one value far out": np.where(np.arange(400) == 9, 1e6, NORMAL),
+    "99999 for unknown": np.where(RNG.random(400) < 0.05, 99999, NORMAL),
+    "a value far out among few": np.where(np.arange(400) < 60, NORMAL, np.nan) + 1e7 * (np.arange(400) == 3),
+    "tiny but for a few": np.where(np.arange(400) % 100, 10 ** RNG.uniform(-20, -5, 400), 1),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_auto_measures_the_many_and_bounds_the_few(tmp_path: Path, name: str) -> None:
+    """Whatever is in a column, most of its values keep a scale that a network learns from, and none is far out."""
+    x = np.stack([NORMAL, ODD[name]], axis=1)
+    scaled, usual = fitted("auto", x).apply(x), fitted("standard", x).apply(x)
+    assert fitted("auto", x).kind == "standard"
+    np.testing.assert_array_equal(scaled[:, 0], usual[:, 0])  # an ordinary column beside it keeps every bit
+    assert np.abs(scaled).max() <= 5
+    many = scaled[ODD[name] == np.median(ODD[name]), 1]
+    assert not many.any()  # the zeros of a sparse one stay zeros
+    away = np.abs(scaled[~np.isin(scaled[:, 1], [0, 5, -5]), 1])
+    assert 0.2 < (np.median(away) if len(away) else 1) < 1.5
+    (tmp_path / "rows.csv").write_text(
+        "\n".join(["a,odd,kind", *(f"{a},{'' if np.isnan(b) else b},{i % 2}" for i, (a, b) in enumerate(x))])
+    )
+    assert [
+        note for note in load(tmp_path / "rows.csv").notes if note.startswith("column 1 ('odd'): mostly one value, or")
+    ]
+    assert not load(tmp_path / "rows.csv", scale="minmax").notes
+
+
+def test_auto_leaves_ordinary_columns_as_standard_has_them() -> None:
+    x = np.stack([NORMAL, np.exp(NORMAL / 20), RNG.integers(0, 16, 400), RNG.random(400) < 0.3, NORMAL > 50], axis=1)
+    np.testing.assert_array_equal(fitted("auto", x).apply(x), fitted("standard", x).apply(x))
+
+
+def test_no_training_row_is_too_far_out_for_auto() -> None:
+    x = 10 ** RNG.uniform(-300, 100, (400, 2))
+    assert np.abs(fitted("auto", x).apply(x)).max() <= 5
+
+
+def test_an_explicit_scale_is_kept_and_what_it_does_is_noted(tmp_path: Path) -> None:
+    x = np.stack([np.arange(20_000) % 50, np.arange(20_000) == 1], axis=1) * 1.0
+    np.savez(tmp_path / "rows.npz", X=x, y=np.arange(20_000) % 2)
+    found = load(tmp_path / "rows.npz", scale="standard")
+    assert np.abs(held(found.train)).max() > 100
+    assert found.notes == ("column 1: scaled values of up to 126; data.scale: auto would bound them",)
+
+
+@pytest.mark.parametrize("kind", ["pixels", "standard", "minmax"])
+def test_a_test_set_and_new_rows_far_outside_the_training_rows_are_bounded_and_noted(tmp_path: Path, kind: str) -> None:
+    x = RNG.integers(0, 17, (200, 3)).astype(np.uint8 if kind == "pixels" else float)
+    far, scale = x[:20].copy(), "minmax" if kind == "minmax" else "auto"
+    far[:5, 1], far[7, 2] = 250, 200
+    np.savez(tmp_path / "rows.npz", X=x, y=np.arange(200) % 2, X_test=far, y_test=np.arange(20) % 2)
+    np.savez(tmp_path / "near.npz", X=x, y=np.arange(200) % 2, X_test=x[:20], y_test=np.arange(20) % 2)
+    found = load(tmp_path / "rows.npz", scale=scale)
+    assert found.test is not None
+    said = "columns 1, 2: 6 values more than 3 times as far out as any training value; check the unit"
+    assert found.notes == (f"test set: {said}",)
+    assert (np.abs(held(found.test)).max() <= 10) == (kind == "standard")
+    path = str(tmp_path / "rows.npz")
+    assert data.read_new(path, found.scaling, None, None).notes == (f"{path}: {said}",)
+    assert load(tmp_path / "near.npz", scale=scale).notes == ()
+
+
+RARE = ["w,x,y,kind", *(f"{i % 7},{'' if i % 20 else i},{i % 5},{'ab'[i % 2]}" for i in range(60))]
+
+
+def test_a_column_without_a_value_among_the_training_rows_counts_as_0(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(RARE))
+    seen = set()
+    for scale in ("auto", "standard", "minmax", "none"):
+        for seed in range(12):
+            found = load(path, ratio=0.3, seed=seed, scale=scale)
+            lacking = not set(found.train.ids) & {0, 20, 40}
+            seen.add(lacking)
+            assert np.isfinite(held(found.train)).all()
+            assert (lacking and not held(found.validation)[:, 1].any()) or not lacking
+            said = "no value among the training rows" if lacking else "fewer than 10 values"
+            assert [note for note in found.notes if note.startswith(f"column 1 ('x'): {said}")]
+    assert seen == {True, False}
+
+
+def test_columns_without_a_value_in_any_row_and_those_too_large_are_named_together(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["w,x,y,z,kind", *(f"{i},,,{i % 3},{'ab'[i % 2]}" for i in range(30))]))
+    with pytest.raises(DataError, match=r"rows\.csv: columns 1 \('x'\), 2 \('y'\): no value in any row; remove them"):
+        data.read(config.load({"data": {"source": str(path)}}).data)
+    np.savez(tmp_path / "rows.npz", X=np.ones((30, 4)) * [1, 1e200, 1, -1e200] * RNG.random((30, 4)), y=Y[:30])
+    with pytest.raises(DataError, match=r"rows\.npz: columns 1, 3: numbers too large to scale"):
+        load(tmp_path / "rows.npz")
 
 
 def test_the_commonest_class_is_that_of_the_training_rows() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distill.faces import kl_divergence
+from distill.nn.features import FEATURES
 from distill.nn.losses import (
     LOSSES,
     Loss,
@@ -49,6 +51,18 @@ OPTIONS: Mapping[str, list[dict[str, Any]]] = {
 }
 CASES = [(name, options) for name in LOSSES for options in OPTIONS.get(name, [{}])]
 SAFE = {"all": "raise", "under": "ignore"}  # a probability may underflow to 0, and nothing else may go wrong
+
+
+def test_what_is_never_negative_is_never_below_0_by_rounding() -> None:
+    """Nothing to learn costs 0, which prints without a sign, in every loss and any precision."""
+    rng = np.random.default_rng(0)
+    for name, dtype, size in product(LOSSES | FEATURES, ("f4", "f8"), (1e-3, 1, 50, 1e4)):
+        for _ in range(20):
+            z = (rng.normal(size=(7, 5)) * size).astype(dtype)
+            value, _ = (LOSSES | FEATURES)[name](z, z * z.dtype.type(1 + 1e-7), z.argmax(axis=1))
+            assert f"{value:+.4f}"[0] == "+", (name, dtype, size)
+    p = np.array([[0.1, 0.2, 0.7]])
+    assert f"{kl_divergence(p, p * (1 + 1e-12)):+.4f}" == "+0.0000"
 
 
 def sides(n: int, classes: int = 5, seed: int = 1) -> tuple[Array, Array, Array]:

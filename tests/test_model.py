@@ -14,6 +14,10 @@ import distill
 from conftest import SMALL, blobs
 from distill import data
 from distill.config import load as load_config
+from distill.data import Scaling
+from distill.nn import mlp
+from distill.nn.vector import Vector
+from distill.store import read_header, write_model
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,36 @@ def test_equal_models_make_equal_files_and_the_header_is_plain_json(tmp_path: Pa
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         header = json.loads(archive.read("model.json"))
     assert (header["sizes"], header["classes"], header["activation"]) == ([64, 16, 10], list(range(10)), "relu")
+
+
+def test_a_bound_is_kept_in_the_file_and_a_file_without_one_means_what_it_meant(tmp_path: Path) -> None:
+    """A row far outside of the training rows answers as one at the bound; an older file answers without it."""
+    x, y = blobs(300)
+    x[::50, 2] = 1e6
+    np.savez(tmp_path / "rows.npz", X=x, y=y)
+    model = distill.run({"data": {"source": str(tmp_path / "rows.npz")}}, ["student.epochs=1"]).student
+    model.save(tmp_path / "model.npz")
+    back, scaling = distill.load_model(tmp_path / "model.npz"), model.scaling
+    far, edge = np.full((1, 4), 1e9), scaling.undo(np.array([[10, 10, 5, 10.0]]))
+    assert back.logits(far).tobytes() == model.logits(far).tobytes()
+    np.testing.assert_allclose(back.logits(far), back.logits(edge), rtol=1e-5)
+    assert back.scaling.far(np.concatenate([x, far])).tolist() == [1, 1, 1, 1]
+    with np.load(tmp_path / "model.npz") as file:
+        arrays = {name: file[name] for name in file.files if name not in ("bound", "reach", "model.json")}
+    write_model(tmp_path / "old.npz", read_header(tmp_path / "model.npz"), arrays)
+    old = distill.load_model(tmp_path / "old.npz")
+    assert not old.scaling.far(far).any()
+    np.testing.assert_allclose(old.scaling.apply(far), (far - scaling.offset) * scaling.factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.array([np.nan, 1, 1, 1]), np.full(4, -1.0), np.ones(3), np.ones(4, "f4")])
+@pytest.mark.parametrize("name", ["bound", "reach"])
+def test_a_bound_that_cannot_be_right_is_refused(tmp_path: Path, name: str, bad: np.ndarray) -> None:
+    scaling = Scaling("standard", np.zeros(4), np.ones(4), np.zeros(4), **{name: bad})
+    weights = Vector(mlp.shapes((4, 2)))
+    distill.Model(weights, (4, 2), scaling, (0, 1)).save(tmp_path / "model.npz")
+    with pytest.raises(distill.DataError, match="its limits cannot be right"):
+        distill.load_model(tmp_path / "model.npz")
 
 
 def test_classes_names_and_label_survive_the_file(tmp_path: Path) -> None:

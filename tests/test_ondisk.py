@@ -45,6 +45,7 @@ def test_slices_and_indices_read_what_numpy_would(tmp_path: Path, dtype: str) ->
 @pytest.mark.parametrize("dtype", ["float32", "uint8", "int16"])
 def test_a_run_from_disk_sees_the_rows_that_a_run_in_memory_sees(tmp_path: Path, dtype: str) -> None:
     x, y = example(dtype=dtype)
+    x[3, 2], x[7:, 4] = 30_000 if dtype != "uint8" else 255, 0  # a value far out, and a sparse feature
     source = rows_on_disk(tmp_path / "set", x, y)
     held, left = (
         data.load(config.load({"data": {"source": str(source), "in_memory_mb": megabytes}}).data, 0.8, None, 0)
@@ -53,6 +54,7 @@ def test_a_run_from_disk_sees_the_rows_that_a_run_in_memory_sees(tmp_path: Path,
     assert isinstance(held.train.x, np.ndarray)
     assert isinstance(left.train.x, DiskRows)
     assert isinstance(left.validation.x, DiskRows)
+    assert np.abs(held.train.x).max() <= 5
     np.testing.assert_array_equal(left.train.x[:], held.train.x)
     np.testing.assert_array_equal(left.train.x[3], held.train.x[3])
     np.testing.assert_array_equal(left.train.x[np.array([5, 7])][:], held.train.x[[5, 7]])

@@ -129,7 +129,7 @@ def verdict(seeds: Sequence[Mapping[str, Any]], *, shared: bool = False) -> dict
         "ce_gain": float(ce_gains.mean()),
         "ce_ci95": None if ce_low is None else [ce_low, ce_high],
         "split": seeds[0]["split"],
-        "text": f"{sentence}: {100 * gain:+.1f} points [{100 * low:.1f}, {100 * high:.1f}], {of}",
+        "text": f"{sentence}: {100 * gain:+z.1f} points [{100 * low:z.1f}, {100 * high:z.1f}], {of}",
     }
 
 

@@ -39,7 +39,7 @@ def kl_divergence(p: ArrayLike, q: ArrayLike) -> float:
     one, other = one.astype(np.float64), other.astype(np.float64)
     with np.errstate(divide="ignore"):
         ratio = np.log(one, out=np.zeros_like(one), where=one > 0) - np.log(other)
-    return float(np.where(one > 0, one * np.where(one > 0, ratio, 0), 0).sum()) / len(one)
+    return ops.not_negative(float(np.where(one > 0, one * np.where(one > 0, ratio, 0), 0).sum()) / len(one))
 
 
 class DistillationLoss:

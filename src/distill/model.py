@@ -18,6 +18,7 @@ from distill.nn.vector import Array, Vector
 from distill.store import read_header, read_npz, write_model
 
 FORMAT = 2
+LIMITS = ("bound", "reach")  # of the scaling; not in the file where there are none
 ADAPTER = "adapter:"  # in front of the name of an adapter's array
 
 
@@ -88,6 +89,7 @@ class Model:
             "factor": self.scaling.factor,
             "fill": self.scaling.fill,
         }
+        arrays |= {name: limit for name in LIMITS if np.isfinite(limit := getattr(self.scaling, name)).any()}
         write_model(Path(path), _header(self), arrays | {f"{ADAPTER}{k}": a for k, a in (adapters or {}).items()})
 
 
@@ -110,7 +112,8 @@ def load_model(path: str | Path) -> Model:
         if len(sizes) < 2 or not all(type(size) is int and 0 < size < 2**31 for size in sizes):
             raise ValueError(f"layers of {sizes} units")
         weights = Vector(mlp.shapes(sizes), flat=arrays["weights"]).frozen()
-        scaling = Scaling(header["scale"], arrays["offset"], arrays["factor"], arrays["fill"])
+        limits = {name: arrays[name] for name in LIMITS if name in arrays}
+        scaling = Scaling(header["scale"], arrays["offset"], arrays["factor"], arrays["fill"], **limits)
         model = Model(weights, sizes, scaling, classes, None if names is None else tuple(names), header["label"])
         _check(model, header)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -152,6 +155,12 @@ def _check(model: Model, header: dict[str, Any]) -> None:
         and (len(set(model.names)) != model.sizes[0] or not all(type(name) is str for name in model.names)),
         "scaling": not all(
             one.shape == model.sizes[:1] and one.dtype == np.float64 and np.isfinite(one).all() for one in scaling
+        ),
+        "limits": not all(
+            np.shape(limit) in ((), model.sizes[:1])
+            and np.asarray(limit).dtype == np.float64
+            and np.greater_equal(limit, 0).all()
+            for limit in (model.scaling.bound, model.scaling.reach)
         ),
         "weights": model.weights.stack != ()
         or model.weights.flat.dtype != np.float32

@@ -210,6 +210,7 @@ class Fold:
             sums *= self._t
             z *= self.q[..., columns]
             value += sums.sum(axis=3).sum(axis=1, dtype=np.float64) - z.sum(axis=3).sum(axis=1, dtype=np.float64)
+        value[value <= 0] = 0  # by rounding; -0.0 too
         return value
 
 

@@ -261,7 +261,7 @@ def _load(wanted: _Wanted) -> Obtained:
     _same_classes(name, path, model.classes, data.classes)
     scaling = model.scaling
     own = of_model(name, model)
-    parts = (model.weights.flat, scaling.offset, scaling.factor, scaling.fill)
+    parts = (model.weights.flat, scaling.offset, scaling.factor, scaling.fill, np.asarray(scaling.bound))
     key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:

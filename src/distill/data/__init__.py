@@ -18,7 +18,7 @@ import numpy as np
 from distill.config import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
-from distill.data.scaling import Scaling, blocks, fit
+from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
 from distill.data.split import stratified
 from distill.data.table import Source, Table
 from distill.errors import DataError
@@ -41,6 +41,7 @@ __all__ = [
     "split",
 ]
 
+LARGE, FEW = 100.0, 10  # larger scaled values, and columns with fewer values, are worth a note
 DIGITS = Path(__file__).with_name("digits.npz")
 
 
@@ -116,6 +117,9 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
 def read(plan: DataPlan) -> Source:
     """The rows of a plan as its files hold them, and those of its test set where it has one. Raises DataError."""
     source = _read(plan.source, plan)
+    if len(empty := np.flatnonzero(_present(source.rows, np.arange(len(source.rows.x))) == 0)):
+        what = f"no value in any row; remove {'them' if len(empty) > 1 else 'it'}"
+        raise DataError(f"{_file(source.rows)}: {_columns(source.rows, empty)}: {what}")
     if plan.test is None:
         return source
     if locate(plan.test).samefile(locate(plan.source)):
@@ -145,21 +149,26 @@ def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int |
     training = _without(used, np.concatenate([validation, tested]))
     scaling = fit(plan.scale, rows.x, training)
     _check_scaling(scaling, rows)
+    present = _present(rows, used)
+    notes = _scaling_notes(plan.scale, scaling, rows, training, present)
     ready = _ready(scaling, rows, tested, y) if len(tested) else None
+    if test is not None:
+        ready = _test(test, rows, scaling, classes, plan)
+        notes += _far_notes("test set", scaling, test)
     return Data(
         source=plan.source,
         train=_ready(scaling, rows, training, y),
         validation=_ready(scaling, rows, validation, y),
-        test=ready if test is None else _test(test, rows, scaling, classes, plan),
+        test=ready,
         classes=classes,
         scaling=scaling,
         names=rows.names,
         label=rows.label,
         source_rows=len(y),
-        missing=_missing(rows, used),
+        missing=int((len(used) - present).sum()),
         picture=rows.picture,
         raw=source,
-        notes=rows.notes + (test.notes if test else ()),
+        notes=rows.notes + (test.notes if test else ()) + notes,
     )
 
 
@@ -174,7 +183,7 @@ def read_new(
     """
     rows = _new_rows(path, len(scaling.offset), names, label, asked)
     _scaled(scaling, rows, np.arange(len(rows.x)))
-    return rows
+    return replace(rows, notes=rows.notes + _far_notes(path, scaling, rows))
 
 
 def _new_rows(
@@ -256,8 +265,13 @@ def _held(table: Table, megabytes: float = math.inf) -> Table:
     return replace(table, x=np.asarray(table.x)) if fits else table
 
 
-def _missing(table: Table, used: Array) -> int:
-    return int(np.isnan(table.x[used]).sum()) if isinstance(table.x, np.ndarray) and table.x.dtype.kind == "f" else 0
+def _present(table: Table, rows: Array) -> Array:  # -> (D,)
+    """How many of these rows have a value, column by column; rows on disk always have one."""
+    present = np.full(table.x.shape[1], len(rows))
+    if isinstance(table.x, np.ndarray) and table.x.dtype.kind == "f":
+        for some in blocks(len(rows), table.x.shape[1]):
+            present -= np.isnan(table.x[rows[some]]).sum(axis=0)
+    return present
 
 
 def _kind(path: Path) -> Any:
@@ -310,14 +324,44 @@ def _without(rows: Array, taken: Array) -> Array:
 
 
 def _check_scaling(scaling: Scaling, rows: Table) -> None:
-    for column in np.flatnonzero(np.isnan(scaling.fill)):
-        raise DataError(f"{rows.place(None, int(column))}: has no value in any training row; remove the column")
-    for column in np.flatnonzero(
-        ~(np.isfinite(scaling.offset) & np.isfinite(scaling.factor) & np.isfinite(scaling.fill))
-    ):
-        raise DataError(
-            f"{rows.place(None, int(column))}: its numbers are too large to scale; divide them by a constant"
-        )
+    finite = np.isfinite([scaling.offset, scaling.factor, scaling.fill]).all(axis=0)
+    if len(large := np.flatnonzero(~finite)):
+        what = "numbers too large to scale; divide them by a constant"
+        raise DataError(f"{_file(rows)}: {_columns(rows, large)}: {what}")
+
+
+def _scaling_notes(asked: str, scaling: Scaling, rows: Table, training: Array, present: Array) -> tuple[str, ...]:
+    """What came of the scaling that the plan asks for; `present` are the values among all rows that are used."""
+    empty, few = _present(rows, training) == 0, present < min(FEW, present.max())
+    large = np.greater(scaling.reach, LARGE) & (asked != "auto")
+    medians = f"divides by the typical distance from the median, and bounds to +-{TAILED_BOUND:g}"
+    notes = {
+        "no value among the training rows; counts as 0": empty,
+        f"fewer than {FEW} values; counts as 0 under a seed whose training rows have none": few & ~empty,
+        f"mostly one value, or some far out; data.scale: auto {medians}": scaling.tailed,
+        f"scaled values of up to {np.max(scaling.reach):,.0f}; data.scale: auto would bound them": large,
+    }
+    return tuple(f"{_columns(rows, np.flatnonzero(here))}: {what}" for what, here in notes.items() if here.any())
+
+
+def _far_notes(what: str, scaling: Scaling, rows: Table) -> tuple[str, ...]:
+    """What lies far outside of what the training rows hold."""
+    counts = scaling.far(rows.x)
+    columns, count = np.flatnonzero(counts), int(counts.sum())
+    values = f"{count:,} value{'s' if count > 1 else ''} more than {FAR:g} times as far out as any training value"
+    return (f"{what}: {_columns(rows, columns)}: {values}; check the unit",) if count else ()
+
+
+def _file(rows: Table) -> str:
+    return rows.place(None, 0).partition(": ")[0]
+
+
+def _columns(rows: Table, columns: Array, most: int = 5) -> str:
+    """Columns as their file counts and names them, and how many more there are."""
+    places = [(rows.place(None, number), number) for number in columns[:most].tolist()]
+    shown = [place.partition(": column ")[2] or str(number) for place, number in places]
+    more = f" and {len(columns) - most:,} more" if len(columns) > most else ""
+    return f"column{'s' if len(columns) > 1 else ''} {', '.join(shown)}{more}"
 
 
 def _ready(scaling: Scaling, table: Table, used: Array, y: Array) -> Rows:

@@ -9,7 +9,7 @@ has no direction: what is measured by direction takes it to be at right angles t
 import numpy as np
 
 from distill.nn.losses import Loss
-from distill.nn.ops import log_softmax
+from distill.nn.ops import log_softmax, not_negative
 from distill.nn.vector import Array
 
 BLOCK_NUMBERS = 1 << 20  # of the triplets of relation_angle, which would not fit into memory all at once
@@ -29,7 +29,7 @@ def cosine(student: Array, teacher: Array, labels: Array | None = None) -> tuple
     u, norm = _unit(student)
     v, other = _unit(teacher)
     agreement = np.einsum("nc,nc->n", u, v) + ((norm == 0) & (other == 0))[:, 0]
-    return float((1 - agreement).sum()) / len(u), _unit_back(-v / len(u), u, norm)
+    return not_negative(float((1 - agreement).sum()) / len(u)), _unit_back(-v / len(u), u, norm)
 
 
 def attention(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
@@ -78,7 +78,7 @@ def probabilistic(student: Array, teacher: Array, labels: Array | None = None) -
     others = ~np.eye(n, dtype=bool)
     value = float((p[others] * np.log(p[others] / q[others])).sum()) / n
     slope = np.divide(q - p, near, out=np.zeros_like(near), where=others) / n
-    return value, _unit_back((slope + slope.T) @ u / 2, u, norm)
+    return not_negative(value), _unit_back((slope + slope.T) @ u / 2, u, norm)
 
 
 def relation_distance(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
@@ -136,7 +136,7 @@ def contrast(student: Array, teacher: Array, labels: Array | None = None, *, tau
     log_p = log_softmax(u @ v.T, tau)
     slope = np.exp(log_p)
     np.einsum("nn->n", slope)[...] -= 1
-    return -float(np.trace(log_p)) / len(u), _unit_back(slope @ v / (tau * len(u)), u, norm)
+    return not_negative(-float(np.trace(log_p)) / len(u)), _unit_back(slope @ v / (tau * len(u)), u, norm)
 
 
 def novelty(student: Array, teacher: Array, labels: Array | None = None, *, margin: float = 0.5) -> tuple[float, Array]:

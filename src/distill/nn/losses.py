@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from distill.nn.ops import log_softmax
+from distill.nn.ops import log_softmax, not_negative
 from distill.nn.vector import Array
 
 Loss = Callable[..., tuple[float, Array]]
@@ -39,7 +39,7 @@ def cross_entropy(
     if len(rows) < len(labels):
         gradient[labels < 0] = 0
     gradient /= n
-    return value, gradient
+    return not_negative(value), gradient
 
 
 def response(
@@ -53,7 +53,7 @@ def response(
     log_q, log_p, scale = _softened(student, teacher, temperature, t_squared)
     p = np.exp(log_p)
     value = scale * float(np.vdot(p, log_p - log_q)) / len(p)
-    return value, (np.exp(log_q) - p) * (scale / temperature / len(p))
+    return not_negative(value), (np.exp(log_q) - p) * (scale / temperature / len(p))
 
 
 def soft_cross_entropy(
@@ -63,7 +63,7 @@ def soft_cross_entropy(
     log_q, log_p, scale = _softened(student, teacher, temperature, t_squared)
     p = np.exp(log_p)
     value = -scale * float(np.vdot(p, log_q)) / len(p)
-    return value, (np.exp(log_q) - p) * (scale / temperature / len(p))
+    return not_negative(value), (np.exp(log_q) - p) * (scale / temperature / len(p))
 
 
 def reverse_kl(
@@ -71,7 +71,8 @@ def reverse_kl(
 ) -> tuple[float, Array]:
     """T^2 * mean KL(q || p) (Gu et al. 2024): a student that cannot follow everywhere follows where it is sure."""
     log_q, log_p, scale = _softened(student, teacher, temperature, t_squared)
-    return _expected(np.exp(log_q), log_q - log_p, scale, temperature)
+    value, gradient = _expected(np.exp(log_q), log_q - log_p, scale, temperature)
+    return not_negative(value), gradient
 
 
 def jensen_shannon(
@@ -95,7 +96,8 @@ def jensen_shannon(
     log_q, log_p, scale = _softened(student, teacher, temperature, t_squared)
     log_m = np.logaddexp(log_p + np.log(beta, dtype=log_p.dtype), log_q + np.log1p(-beta, dtype=log_q.dtype))
     value, gradient = _expected(np.exp(log_q), log_q - log_m, (1 - beta) * scale, temperature)
-    return value + beta * scale * float(np.vdot(np.exp(log_p), log_p - log_m)) / len(log_p), gradient
+    value += beta * scale * float(np.vdot(np.exp(log_p), log_p - log_m)) / len(log_p)
+    return not_negative(value), gradient
 
 
 def logit_mse(student: Array, teacher: Array, labels: Array | None = None) -> tuple[float, Array]:
@@ -131,7 +133,7 @@ def decoupled(
     slope[is_label] -= target * a[:, 0]
     slope[~is_label] += (others * (n_q - n_p) - target * a[:, 1:] * n_q).ravel()
     gradient[rows] = slope * (scale / temperature)
-    return value, gradient
+    return not_negative(value), gradient
 
 
 def dist(
@@ -154,7 +156,7 @@ def dist(
     by_class, class_slope = _uncorrelated(q.T, p.T)
     slope = inter * row_slope + intra * class_slope.T
     gradient = q * (slope - np.einsum("nm,nm->n", q, slope)[:, None]) * (scale / temperature)
-    return scale * (inter * by_row + intra * by_class), gradient
+    return not_negative(scale * (inter * by_row + intra * by_class)), gradient
 
 
 def _same(student: Array, teacher: Array) -> None:

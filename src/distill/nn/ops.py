@@ -14,6 +14,11 @@ def log_softmax(z: Array, temperature: float = 1.0) -> Array:  # (N,M) -> (N,M)
     return log_p
 
 
+def not_negative(value: float) -> float:
+    """What is never below 0 but by rounding; -0.0 becomes 0.0, and NaN stays."""
+    return 0.0 if value <= 0 else value
+
+
 def softmax(z: Array, temperature: float = 1.0) -> Array:  # (N,M) -> (N,M)
     """Probabilities of softmax(z / T), row by row."""
     p: Array = np.exp(log_softmax(z, temperature))
