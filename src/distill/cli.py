@@ -140,13 +140,9 @@ def _plan(args: argparse.Namespace) -> "Config":
 
 def _run(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, report, store
+    from distill import pipeline, places, report, store
 
-    taken = [args.config, *pipeline.files(plan)]
-    for output in (plan.logging.file, args.output):
-        if output:
-            store.check_writable(Path(output), taken)
-            taken.append(Path(output))
+    places.check(plan, {"logging.file": plan.logging.file, "--output": args.output})
     _open_log(plan.logging, quiet=args.quiet)
     log.info("run of %s", args.config)
     with _Progress(plan, args) as on_epoch:
@@ -161,12 +157,11 @@ def _run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, report, store
+    from distill import pipeline, places, report, store
 
-    if plan.output.folder:
-        store.RunFolder(Path(plan.output.folder)).check()
-    if args.rows:
-        store.check_writable(args.rows, [args.config, *pipeline.files(plan)])
+    places.check(plan, {"logging.file": plan.logging.file, "--rows": args.rows})
+    if words := places.replaced(plan):
+        log.warning(words)
     data = pipeline.load_data(plan)
     if args.rows:  # before the teachers are looked at: their predictions may not be made yet
         store.write_text(args.rows, report.rows_csv(data))
@@ -187,10 +182,10 @@ def _bench(args: argparse.Namespace) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     model, table = _model_and_rows(args, asked=None)
-    from distill import data, report, store
+    from distill import data, places, report, store
 
     if args.output:
-        store.check_writable(args.output, [args.model, data.locate(args.data)])
+        store.check_writable(args.output, [args.model, *places.files(data.locate(args.data))])
     text = report.predictions_csv(model.classes, model.predict_proba(table.x))
     if args.output:
         store.write_text(args.output, text)

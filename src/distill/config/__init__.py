@@ -6,7 +6,7 @@ default), `reader` (nodes -> values), `networks` (-> teachers and student), `sec
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +79,18 @@ def load(
         tree = _read_file(Path(source), faults)
     if tree is not None:
         folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
-        config = Sections(_override(_add(tree, given or {}), overrides, faults), faults).config(folder)
+        sections = Sections(_override(_add(tree, given or {}), overrides, faults), faults)
+        config = sections.config(folder)
         if not faults:
-            return config
+            file = None if isinstance(source, Mapping) else str(source)
+            return replace(config, file=file, layer_files=tuple(sections.layer_files))
     raise ConfigError(sorted(faults, key=_in_file_order))
 
 
 def as_dict(config: Config) -> dict[str, Any]:
     """The plan as plain values in the long spelling; `load` of it gives an equal Config."""
     plain: dict[str, Any] = _plain(asdict(config))
+    del plain["file"], plain["layer_files"]
     plain["teachers"] = {name: _teacher(one, plain["teachers"][name]) for name, one in config.teachers.items()}
     student, stages = plain["student"], config.student.stages
     del student["stages"]

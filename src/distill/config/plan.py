@@ -240,6 +240,8 @@ class Config:
     evidence: Evidence
     performance: Performance
     output: Output
+    file: str | None = field(default=None, compare=False)  # that it was read from
+    layer_files: tuple[str, ...] = field(default=(), compare=False)  # with layer maps, that were read for it
 
 
 SECTIONS: dict[str, type] = {
