@@ -81,6 +81,7 @@ class _Worker:
         try:
             error, value = self.pipe.recv()
         except (EOFError, OSError):
+            time.sleep(0.2)  # a signal to all of us is raised here rather than told as their death
             what = "a worker process was killed, perhaps for want of memory; lower evidence.workers, or free memory"
             raise DistillError(what) from None
         number, self.item = self.item, None

@@ -54,6 +54,15 @@ def read_by(plan: Config) -> dict[str, list[Path]]:
     return found | {"--config": [Path(plan.file)] if plan.file else []}
 
 
+def files_of(plan: Config) -> list[Path]:
+    """What a run of the plan read, as far as it is still there."""
+    try:
+        return [path for some in read_by(plan).values() for path in some]
+    except DataError:
+        names = (plan.data.source, plan.data.test, *(one.load or one.predictions for one in plan.teachers.values()))
+        return [Path(name) for name in names if name]
+
+
 def written_by(plan: Config) -> list[Path]:
     """What the run's folder will hold."""
     if plan.output.folder is None:
@@ -82,12 +91,12 @@ def run_folder(plan: Config, outputs: Mapping[str, list[Path]] | None = None) ->
 def replaced(plan: Config) -> str | None:
     """What to say where a run of the plan replaces a complete run of another plan."""
     before = _other_plan(plan)
-    return None if before is None else f"output.folder: {_two_plans(plan, before)}, whose run is replaced"
+    return None if before is None else f"output.folder: {_two_plans(plan, before)}, whose run replaces it"
 
 
 def origin_line(plan: Config) -> str:
     """The comment by which the plan in a run's folder tells the file that it was read from, seen from there."""
-    if plan.file is None or plan.output.folder is None:
+    if plan.file is None or plan.output.folder is None or not Path(plan.file).is_file():  # but a pipe
         return ""
     if _left_by_a_run(plan):
         return _origin_line(Path(plan.output.folder))
@@ -98,9 +107,23 @@ def origin_line(plan: Config) -> str:
     return f"# plan: {printable(Path(there).as_posix())}\n"
 
 
+def plan_file(folder: Path) -> Path | None:
+    """The file of the plan whose run is in a folder, seen from the working directory, where the folder tells."""
+    if not (line := _origin_line(folder)):
+        return None
+    there = folder.resolve() / line.removeprefix("# plan: ").rstrip("\n")
+    try:
+        return Path(os.path.relpath(there))
+    except ValueError:  # on another drive
+        return there
+
+
 def files(path: Path) -> list[Path]:
     """A file, or those in a folder."""
-    return sorted(path.iterdir()) if path.is_dir() else [path]
+    try:
+        return sorted(path.iterdir()) if path.is_dir() else [path]
+    except OSError:  # whoever reads it says so
+        return [path]
 
 
 def _with_old_logs(key: str, path: Path) -> list[Path]:
@@ -141,8 +164,7 @@ def _other_plan(plan: Config) -> Path | None:
     line, text = _origin_line(folder), _text(folder / PLAN)
     if not line or line == origin_line(plan) or text == line + config.dump(plan):  # the same plan is the same run
         return None
-    there = os.path.join(folder.resolve(), line.removeprefix("# plan: ").rstrip("\n"))  # noqa: PTH118
-    return Path(os.path.relpath(there))
+    return plan_file(folder)
 
 
 def _by_name(plan: Config) -> bool:
@@ -158,12 +180,3 @@ def _two_plans(plan: Config, before: Path) -> str:
         source = "unknown"
     own = f"this is {plan.file} (data: {plan.data.source})"
     return f"{plan.output.folder} holds the run of {before} (data: {source}), and {own}"
-
-
-def files_of(plan: Config) -> list[Path]:
-    """What a run of the plan read, as far as it is still there."""
-    try:
-        return [path for some in read_by(plan).values() for path in some]
-    except DataError:
-        names = (plan.data.source, plan.data.test, *(one.load or one.predictions for one in plan.teachers.values()))
-        return [Path(name) for name in names if name]
