@@ -77,6 +77,13 @@ def said(folder: str) -> list[str]:
     return [f"teachers.teacher.predictions={folder}/student.npy"]
 
 
+def blocked() -> str:
+    shutil.copytree("runs/done", "runs/x")
+    Path("runs/x/student.npz").unlink()
+    move("rows.csv", "runs/x/student.npz/rows.csv")
+    return "output.folder=runs/x"
+
+
 def done(name: str) -> list[str]:
     """A complete run in runs/x that was trained as runs/done."""
     shutil.copytree("runs/done", "runs/x")
@@ -117,6 +124,12 @@ PLACEMENTS: dict[str, tuple[Callable[[], list[str]], str | None]] = {
     "a file of the user's in what is cleared": (
         lambda: [f"teachers.teacher.hidden={len(move('rows.csv', f'{PARTIAL}/notes.txt'))}"],
         "notes.txt",
+    ),
+    "a folder for an unfinished run": (lambda: [f"output.folder={PARTIAL}"], "unfinished run"),
+    "a folder of the user's for a model": (lambda: [blocked()], "student.npz"),
+    "data for an old log": (
+        lambda: ["logging.file=x.log", "data.source=" + move("rows.csv", "x.log.2")],
+        "x.log.2",
     ),
     "a linked folder to clear": (lambda: [f"output.folder={link('y.partial', PARTIAL)[:1]}"], "y.partial"),
     "a log in the run's folder": (lambda: ["logging.file=runs/x/run.log"], None),

@@ -48,7 +48,7 @@ def run(
     source = configuration.as_dict(config) if isinstance(config, Config) else config
     plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
     if isinstance(config, Config):
-        plan = replace(plan, file=config.file, layer_files=config.layer_files)
+        plan = plan.read_from(config.file, config.layer_files)
     seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     places.check(plan, {})
     if words := places.replaced(plan):

@@ -29,7 +29,8 @@ def check(plan: Config, outputs: Mapping[str, str | Path | None]) -> None:
     given = {key: _with_old_logs(key, Path(path)) for key, path in outputs.items() if path is not None}
     taken = [*(path for some in read_by(plan).values() for path in some), *written_by(plan)]
     for some in given.values():
-        check_writable(some[0], taken)
+        for path in some:
+            check_writable(path, taken)
         taken += some
     if plan.performance.cache is not None:
         check_folder(Path(plan.performance.cache), taken)

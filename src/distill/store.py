@@ -196,6 +196,10 @@ class RunFolder:
             for folder in (self.path, self.partial):
                 if folder.exists() and not folder.is_dir():
                     raise OutputError(f"{folder}: is a file; name another output.folder")
+            if self.path.suffix == ".partial":
+                raise OutputError(f"{self.path}: is called like an unfinished run; name another output.folder")
+            if blocked := sorted(path for path in self.written if path.is_dir()):
+                raise OutputError(f"{blocked[0]}: is a folder where the run leaves a file; name another output.folder")
             if self.partial.is_symlink():
                 raise OutputError(f"{self.partial}: is a link, and a run clears this folder; remove the link")
             if Path.cwd().is_relative_to(self.path):
@@ -287,7 +291,7 @@ class RunFolder:
             names |= {"student", *(name for name in results["history"] if re.fullmatch(r"peer\d+", name))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return set()
-        return {f"{name}{full}.npz" for name in names for full in ("", ".full")}
+        return set(filter(of_a_run, (f"{name}{full}.npz" for name in names for full in ("", ".full"))))
 
     def _take_lock(self) -> None:
         while True:

@@ -6,7 +6,7 @@ default), `reader` (nodes -> values), `networks` (-> teachers and student), `sec
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,15 +82,13 @@ def load(
         sections = Sections(_override(_add(tree, given or {}), overrides, faults), faults)
         config = sections.config(folder)
         if not faults:
-            file = None if isinstance(source, Mapping) else str(source)
-            return replace(config, file=file, layer_files=tuple(sections.layer_files))
+            return config.read_from(None if isinstance(source, Mapping) else str(source), sections.layer_files)
     raise ConfigError(sorted(faults, key=_in_file_order))
 
 
 def as_dict(config: Config) -> dict[str, Any]:
     """The plan as plain values in the long spelling; `load` of it gives an equal Config."""
     plain: dict[str, Any] = _plain(asdict(config))
-    del plain["file"], plain["layer_files"]
     plain["teachers"] = {name: _teacher(one, plain["teachers"][name]) for name, one in config.teachers.items()}
     student, stages = plain["student"], config.student.stages
     del student["stages"]
