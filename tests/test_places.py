@@ -240,6 +240,8 @@ def test_the_plan_in_a_run_s_folder_runs_again_unless_it_was_edited(
     for command in ("check", "run"):
         assert cli.main([command, "--config", str(own), "--set=student.epochs=2"]) == 0
     assert own.read_text().splitlines()[0] == text.splitlines()[0] == "# plan: ../../config.yaml"
+    assert cli.main(["--quiet", "--config", f"{PARTIAL}/config.yaml", "--set=output.folder=runs/x"]) == 5
+    assert f"--config: {PARTIAL}/config.yaml is in " in capsys.readouterr().err
     own.write_text(own.read_text() + "# a thought of mine\n")
     for command in ("check", "run"):
         assert cli.main([command, "--config", str(own)]) == 5

@@ -8,7 +8,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -204,9 +204,7 @@ class RunFolder:
                 raise OutputError(f"{self.partial}: is a link, and a run clears this folder; remove the link")
             if Path.cwd().is_relative_to(self.path):
                 raise OutputError(f"{self.path}: is the working directory, or above it; name another output.folder")
-            for key, paths in self.read.items():
-                for path in paths:
-                    self._check_read(key, path)
+            self._check_read()
             for key, paths in self.kept.items():
                 if any(_resolve(path).is_relative_to(self.partial) for path in paths):
                     what = f"is in {self.partial}, which a run clears"
@@ -224,17 +222,19 @@ class RunFolder:
         """Whether a path is in the folder."""
         return _resolve(path).is_relative_to(self.path)
 
-    def _check_read(self, key: str, path: Path) -> None:
+    def _check_read(self) -> None:
         advice = "move it, or name another output.folder"
-        places = list(_passed(path))
-        cleared = list(self.partial.iterdir()) if self.partial.is_dir() else []
-        if any(place.is_relative_to(self.partial) for place in places) or _same_file(path, cleared):
-            raise OutputError(f"{key}: {path} is in {self.partial}, which a run clears; {advice}")
-        if self.written.intersection(places) or _same_file(path, self.written):
-            what = "is read by the plan, and would be replaced by what the run leaves in its folder"
-            raise OutputError(f"{key}: {path} {what}; {advice}")
-        if key.startswith("data.") and any(place.is_relative_to(self.path) for place in places):
-            raise OutputError(f"{key}: {path} is in {self.path}, the run's folder; {advice}")
+        cleared = _identities(self.partial.iterdir()) if self.partial.is_dir() else set()
+        replaced = _identities(self.written)
+        for key, path in ((key, path) for key, paths in self.read.items() for path in paths):
+            places, same = list(_passed(path)), _identities([path])
+            if cleared & same or any(place.is_relative_to(self.partial) for place in places):
+                raise OutputError(f"{key}: {path} is in {self.partial}, which a run clears; {advice}")
+            if replaced & same or self.written.intersection(places):
+                what = "is read by the plan, and would be replaced by what the run leaves in its folder"
+                raise OutputError(f"{key}: {path} {what}; {advice}")
+            if key.startswith("data.") and any(place.is_relative_to(self.path) for place in places):
+                raise OutputError(f"{key}: {path} is in {self.path}, the run's folder; {advice}")
 
     def _strangers(self) -> list[str]:
         """Names in a folder that no run has been in yet, but for what the plan itself puts there."""
@@ -322,16 +322,20 @@ def as_output_error(path: Path) -> Iterator[None]:
 
 
 def _of_an_unfinished_run(name: str) -> bool:
-    return of_a_run(name) or bool(re.fullmatch(r"[\w.-]+\.last_good\.npz|\..+\.tmp", name))
+    return of_a_run(name) or bool(re.fullmatch(r"[\w.-]+\.last_good\.npz|\..+\.tmp|\.DS_Store", name))
 
 
 def _has_files(path: Path) -> bool:
     return not path.is_dir() or path.is_symlink() or any(not below.is_dir() for below in path.rglob("*"))
 
 
-def _same_file(path: Path, others: Iterable[Path]) -> bool:
-    """Whether one of these is the file under another name, as by a hard link."""
-    return path.exists() and any(other.exists() and other.samefile(path) for other in others)
+def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """What the files that are there have in common with their hard links."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            found.add((path.stat().st_dev, path.stat().st_ino))
+    return found
 
 
 def _resolve(path: Path) -> Path:
