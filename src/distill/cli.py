@@ -288,7 +288,7 @@ class _Signals:
     def _restore(self) -> None:
         sys.unraisablehook = self.hook
         for number, handler in self.before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _hear(self, number: int, _: object) -> None:
         patient = time.monotonic() - self.raised_at <= PATIENCE

@@ -19,7 +19,7 @@ from distill.given import check_given
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
-from distill.store import teacher_file
+from distill.store import make_folder, teacher_file
 from distill.student import learn, view
 from distill.teacher import listen_to_all, needed, obtain
 from distill.train import OnEpoch
@@ -51,6 +51,8 @@ def run(
         plan = plan.read_from(config.file, config.layer_files)
     seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     places.check(plan, {})
+    if plan.performance.cache is not None:
+        make_folder(Path(plan.performance.cache))
     if words := places.replaced(plan):
         log.warning(words)
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left

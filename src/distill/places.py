@@ -122,7 +122,7 @@ def plan_file(folder: Path) -> Path | None:
 def files(path: Path) -> list[Path]:
     """A file, or those in a folder."""
     try:
-        return sorted(path.iterdir()) if path.is_dir() else [path]
+        return sorted(below for below in path.iterdir() if below.is_file()) if path.is_dir() else [path]
     except OSError:  # whoever reads it says so
         return [path]
 

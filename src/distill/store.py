@@ -99,9 +99,15 @@ def check_folder(folder: Path, taken: Iterable[Path]) -> None:
         _check_room(resolved)
 
 
+def make_folder(folder: Path) -> None:
+    """A folder, and those above it, unless it is there."""
+    with as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def _check_room(folder: Path) -> None:
     """Raise OSError unless a file can be made in a folder that may not be there yet."""
-    while not os.path.lexists(folder):
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     tempfile.TemporaryFile(dir=folder).close()
 
