@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _carry_out(args)
         signals.forget(restore=argv is not None)
     except BaseException:  # a signal that comes while a library loads may end it in any way
+        signals.forget(restore=not signals.number)
         if not signals.number:
             raise
-        signals.forget(restore=False)
         stopped = Stopped(signals.number)
         code = _fail(stopped, stopped.exit_code)
     finally:
