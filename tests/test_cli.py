@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import os
+import random
 import re
 import shutil
 import signal
@@ -579,6 +580,64 @@ def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
     assert "Traceback" not in err
     assert distill.load_model(folder / "runs/small.partial/teacher.npz").n_features == 64
     assert not (folder / "runs/small").exists()
+
+
+def heeds_signals(process: int) -> bool:
+    """Whether a process has a handler of its own for SIGTERM."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
+    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def children(process: int) -> list[str]:
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see other processes")
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: int, workers: int) -> None:
+    rng = random.Random(workers + number)
+    (folder / "tmp").mkdir()
+    sets = ["student.epochs=1000000", "evidence.seeds=5000", f"evidence.workers={workers}", "data.in_memory_mb=0"]
+    sets[0] = "student.epochs=40" if workers > 1 else sets[0]  # the first seed comes before the workers
+    command = [sys.executable, "-m", "distill", "--config", "small.yaml", "--output", "out.json"]
+    for latest in (0.02, 0.3, 1.0, 2.0):
+        with (
+            subprocess.Popen(
+                [*command, *(f"--set={one}" for one in (*sets, "logging.level=ERROR"))],
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"TMPDIR": str(folder / "tmp")},
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            ) as process,
+            contextlib.ExitStack() as at_the_end,
+        ):
+            at_the_end.callback(process.kill)
+            while not heeds_signals(process.pid):
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, latest))
+            left = children(process.pid)
+            for pause in (0, rng.uniform(0, 0.003), rng.uniform(0, 0.05)):
+                time.sleep(pause)
+                process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        by = "Ctrl-C" if number == signal.SIGINT else "signal 15"
+        assert (process.returncode, err) == (128 + number, f"error: stopped by {by}\n")
+        assert not any(Path("/proc", child).exists() for child in left)
+        assert not list((folder / "tmp").iterdir())
+        assert {*names(folder)} <= {"logs", "runs", "small.yaml", "tmp"}
+
+
+def test_a_signal_that_python_drops_stops_the_command_all_the_same(folder: Path) -> None:
+    """As in a callback of the garbage collector, where an exception is printed and forgotten."""
+    code = (
+        "import os, signal, sys, time; from distill import cli, pipeline\n"
+        "class Dropping:\n  def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0.05)\n"
+        "def run(*_, **__): Dropping(); time.sleep(60)\n"
+        "pipeline.run = run; raise SystemExit(cli.main(['--config', 'small.yaml', '--quiet']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stderr) == (143, "error: stopped by signal 15\n")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(trained: Path) -> None:

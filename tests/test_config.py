@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from concurrent import futures
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, blobs, small
-from distill import cli, config, train
+from distill import cli, config, parallel, train
 from distill.config.plan import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, rules_of
 from distill.config.strict_yaml import scalar
 from distill.team import team_of
@@ -265,13 +264,13 @@ def test_a_shared_teacher_keeps_teacher_and_split_over_the_seeds() -> None:
 
 def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
-    original = futures.ProcessPoolExecutor
+    original = parallel._crew
 
-    def counted(workers: int, *rest: Any) -> Any:
+    def counted(function: Any, workers: int, *rest: Any) -> Any:
         counts.append(workers)
-        return original(workers, *rest)
+        return original(function, workers, *rest)
 
-    monkeypatch.setattr(futures, "ProcessPoolExecutor", counted)
+    monkeypatch.setattr(parallel, "_crew", counted)
     alone, two = (small("evidence.seeds=4", f"evidence.workers={workers}") for workers in (1, 2))
     assert counts == [2]
     assert alone["seeds"] == two["seeds"]

@@ -119,6 +119,16 @@ def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.Monk
     assert {path.read_text() for path in (tmp_path / "run").iterdir()} == {"last"}
 
 
+def test_results_that_somebody_else_wrote_cost_no_file_elsewhere(tmp_path: Path) -> None:
+    make_run(tmp_path / "run", "old")
+    (tmp_path / "run/teacher.a").mkdir()
+    (tmp_path / "precious.npz").write_text("mine")
+    teachers = {"a/../../../precious": {"origin": "trained"}, "b": {"origin": "trained"}}
+    (tmp_path / "run/results.json").write_text(store.to_json({"teachers": teachers, "history": {}}))
+    make_run(tmp_path / "run", "new")
+    assert (tmp_path / "precious.npz").read_text() == "mine"
+
+
 def test_a_complete_file_is_flushed_to_disk_before_it_takes_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,13 +99,6 @@ def keep(
         return _mapped(found, shapes), None
 
 
-def check_cache(folder: Path) -> None:
-    """Raise OutputError now rather than after a training where no answers can be kept."""
-    with as_output_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
 class _Scratch:
     """A temporary folder that ends with this object, in the process that made it."""
 

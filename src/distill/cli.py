@@ -4,16 +4,20 @@ Results go to stdout, messages to stderr. NumPy is loaded only after BLAS is kep
 """
 
 import argparse
+import atexit
 import io
 import logging
+import math
 import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from threading import Timer
+from typing import TYPE_CHECKING, Any
 
 from distill import __version__, environment
 from distill.errors import ConfigError, DistillError, OutputError, Stopped
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from distill.model import Model
 
 log = logging.getLogger("distill")
+STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 10.0  # seconds
 LOG_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 EPILOG = """\
@@ -43,7 +49,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "run")
     args = parser().parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, _stop)
+    signals = _Signals()
+    try:
+        signals.listen()
+        code = _carry_out(args)
+        signals.forget(restore=argv is not None)
+    except BaseException:  # a signal that comes while a library loads may end it in any way
+        signals.forget(restore=not signals.number)
+        if not signals.number:
+            raise
+        stopped = Stopped(signals.number)
+        code = _fail(stopped, stopped.exit_code)
+    finally:
+        _close_log()
+    return code
+
+
+def _carry_out(args: argparse.Namespace) -> int:
+    """Run a command; returns its exit code."""
     try:
         COMMANDS[args.command](args)
         sys.stdout.flush()
@@ -53,18 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         return _fail(f"not enough memory: {error}; make the networks, the batch or the data smaller", 1)
     except KeyboardInterrupt:
-        return _fail("stopped by Ctrl-C", 128 + signal.SIGINT)
-    except Stopped as error:
-        return _fail(error, error.exit_code)
+        return _fail(Stopped(signal.SIGINT), 128 + signal.SIGINT)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         _drop_output()
         return 128 + signal.SIGPIPE
     except OSError as error:  # every room turns its own into a DistillError; what is left is ours: printing
         _drop_output()
         return _fail(f"the output cannot be printed: {error.strerror or error}; make room, or print elsewhere", 5)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        _close_log()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -140,13 +158,9 @@ def _plan(args: argparse.Namespace) -> "Config":
 
 def _run(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, report, store
+    from distill import pipeline, places, report, store
 
-    taken = [args.config, *pipeline.files(plan)]
-    for output in (plan.logging.file, args.output):
-        if output:
-            store.check_writable(Path(output), taken)
-            taken.append(Path(output))
+    places.check(plan, {"logging.file": plan.logging.file, "--output": args.output})
     _open_log(plan.logging, quiet=args.quiet)
     log.info("run of %s", args.config)
     with _Progress(plan, args) as on_epoch:
@@ -161,12 +175,11 @@ def _run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, report, store
+    from distill import pipeline, places, report, store
 
-    if plan.output.folder:
-        store.RunFolder(Path(plan.output.folder)).check()
-    if args.rows:
-        store.check_writable(args.rows, [args.config, *pipeline.files(plan)])
+    places.check(plan, {"logging.file": plan.logging.file, "--rows": args.rows})
+    if words := places.replaced(plan):
+        log.warning(words)
     data = pipeline.load_data(plan)
     if args.rows:  # before the teachers are looked at: their predictions may not be made yet
         store.write_text(args.rows, report.rows_csv(data))
@@ -187,10 +200,10 @@ def _bench(args: argparse.Namespace) -> None:
 
 def _predict(args: argparse.Namespace) -> None:
     model, table = _model_and_rows(args, asked=None)
-    from distill import data, report, store
+    from distill import data, places, report, store
 
     if args.output:
-        store.check_writable(args.output, [args.model, data.locate(args.data)])
+        store.check_writable(args.output, [args.model, *places.files(data.locate(args.data))])
     text = report.predictions_csv(model.classes, model.predict_proba(table.x))
     if args.output:
         store.write_text(args.output, text)
@@ -245,6 +258,61 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "evaluate": _evaluate,
     "report": _report,
 }
+
+
+class _Signals:
+    """Turns SIGINT and SIGTERM into Stopped. While that closes files and ends workers, further signals change nothing;
+    they count again where it has come to nothing for PATIENCE seconds."""
+
+    def __init__(self) -> None:
+        self.number, self.raised_at, self.listening = 0, -math.inf, True
+        self.before: dict[int, Any] = {}
+        self.hook = sys.unraisablehook
+
+    def listen(self) -> None:
+        """From here on."""
+        sys.unraisablehook = self._again
+        atexit.unregister(_ignore_signals)  # once is enough
+        atexit.register(_ignore_signals)
+        for number in STOPPED_BY:
+            self.before[number] = signal.getsignal(number)
+            if self.before[number] is not signal.SIG_IGN:  # as of a program in the background
+                signal.signal(number, self._hear)
+
+    def forget(self, *, restore: bool) -> None:
+        """Raise nothing from here on; with `restore` others hear of signals again."""
+        self.listening = False
+        if restore:
+            self._restore()
+
+    def _restore(self) -> None:
+        sys.unraisablehook = self.hook
+        for number, handler in self.before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _hear(self, number: int, _: object) -> None:
+        patient = time.monotonic() - self.raised_at <= PATIENCE
+        if self.listening and not patient:
+            self.number, self.raised_at = self.number or number, time.monotonic()
+            raise Stopped(self.number)
+        if self.number and not patient:  # a program that went on after us, or does not come to its end
+            self._restore()
+            os.kill(os.getpid(), number)
+
+    def _again(self, lost: "sys.UnraisableHookArgs") -> None:
+        """A signal that fell into a callback whose errors Python drops is raised once more. What else is dropped after
+        one comes of what it broke off."""
+        if not self.number:
+            self.hook(lost)
+        elif self.listening and isinstance(lost.exc_value, Stopped):
+            self.raised_at = -math.inf
+            Timer(0.01, os.kill, (os.getpid(), self.number)).start()
+
+
+def _ignore_signals() -> None:
+    """On the way out, where a signal could only interrupt Python's own end."""
+    for number in STOPPED_BY:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Progress:
@@ -308,10 +376,6 @@ def _close_log() -> None:
 def _drop_output() -> None:
     """What is still in the buffer of stdout goes nowhere, so that Python does not complain on its way out."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _stop(signal_number: int, _: object) -> NoReturn:
-    raise Stopped(signal_number)
 
 
 def _fail(error: object, code: int) -> int:

@@ -1,5 +1,6 @@
 """Every way a run can end badly, each with its exit code. Only `cli` turns them into text and an exit."""
 
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,5 +67,6 @@ class Stopped(BaseException):
     """A signal asked the program to stop; like KeyboardInterrupt it passes every `except Exception`."""
 
     def __init__(self, signal_number: int) -> None:
-        super().__init__(f"stopped by signal {signal_number}")
+        by = "Ctrl-C" if signal_number == signal.SIGINT else f"signal {signal_number}"
+        super().__init__(f"stopped by {by}")
         self.exit_code = 128 + signal_number

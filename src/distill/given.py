@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distill.errors import DataError
+from distill.errors import DataError, DistillError
 from distill.nn.vector import Array
+from distill.parallel import inside_worker
 from distill.predictions import as_logits
 
 
@@ -43,21 +44,33 @@ def check_given(teachers: object) -> None:
 
 def method_of(name: str, given: object) -> Callable[[Array, int], Array]:
     """What asks an object about rows (N,D) for logits of so many classes: its `logits`, or its `predict_proba`
-    (scikit-learn's protocol). Raises TypeError where a method is missing."""
+    (scikit-learn's protocol). Raises TypeError where a method is missing; to ask it in a worker raises DistillError."""
     if isinstance(given, TeacherModel) and given.depth and not _shows(given):
         what = f"teacher {name!r} is of type {type(given).__name__}, which has a depth and lacks the method features"
         raise TypeError(f"{what}; give it one (rows, layer -> features), or a depth of 0")
     if callable(getattr(given, "logits", None)):
-        return lambda x, m: sound(name, given.logits(x), len(x), m)  # type: ignore[attr-defined]
+        return _at_home(name, lambda x, m: sound(name, given.logits(x), len(x), m))  # type: ignore[attr-defined]
     if callable(getattr(given, "predict_proba", None)):
 
         def logits(x: Array, m: int) -> Array:
             shares = sound(name, given.predict_proba(x), len(x), m)  # type: ignore[attr-defined]
             return as_logits(shares, "probabilities", f"teacher {name!r}")[0]
 
-        return logits
+        return _at_home(name, logits)
     what = f"teacher {name!r} is of type {type(given).__name__}, which lacks the method predict_proba"
     raise TypeError(f"{what}; give it one (rows -> probabilities), or subclass distill.TeacherModel")
+
+
+def _at_home(name: str, ask: Callable[[Array, int], Array]) -> Callable[[Array, int], Array]:
+    """The same, but never in a forked worker, where a library may wait for ever for threads that it had started."""
+
+    def guarded(x: Array, m: int) -> Array:
+        if inside_worker():
+            what = f"teacher {name!r}: an object from Python was asked in a worker process"
+            raise DistillError(f"{what}, which is not safe; set evidence.workers: 1")
+        return ask(x, m)
+
+    return guarded
 
 
 def depth_of(given: object) -> int:

@@ -16,6 +16,7 @@ from distill.model import load_model
 from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
+from distill.places import files_of, plan_file
 from distill.results import MODELS, SPLITS, WHENCE
 from distill.store import RUN_END, of_a_run, teacher_file
 
@@ -53,10 +54,12 @@ def build(folder: Path) -> str:
 
 def files(folder: Path) -> list[Path]:
     """What a run's page is made from, so that it replaces none of it."""
-    plan = _plan(folder)
-    taught = [path for one in plan.teachers.values() for path in (one.load, one.predictions)]
-    read = [Path(name) for name in (plan.data.source, plan.data.test, *taught) if name]
-    return [*read, *(file for file in folder.iterdir() if of_a_run(file.name))]
+    origin = plan_file(folder)
+    return [
+        *files_of(_plan(folder)),
+        *([origin] if origin else []),
+        *(file for file in folder.iterdir() if of_a_run(file.name)),
+    ]
 
 
 def _page(folder: Path) -> str:

@@ -9,18 +9,17 @@ from typing import Any
 
 from distill import config as configuration
 from distill import data as rows
-from distill import environment
-from distill.answers import check_cache
+from distill import environment, places
 from distill.config import Config, Output, heard
 from distill.data import Data
-from distill.data.table import Source, locate
-from distill.errors import ConfigError, DistillError, OutputError
+from distill.data.table import Source
+from distill.errors import ConfigError, DistillError
 from distill.evidence import control_course
 from distill.given import check_given
 from distill.parallel import each
 from distill.record import Record
 from distill.results import Experiment, Results, collect
-from distill.store import RUN_FILES, shared_paths, teacher_file
+from distill.store import make_folder, teacher_file
 from distill.student import learn, view
 from distill.teacher import listen_to_all, needed, obtain
 from distill.train import OnEpoch
@@ -48,7 +47,14 @@ def run(
     check_given(given)
     source = configuration.as_dict(config) if isinstance(config, Config) else config
     plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
+    if isinstance(config, Config):
+        plan = plan.read_from(config.file, config.layer_files)
     seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
+    places.check(plan, {})
+    if plan.performance.cache is not None:
+        make_folder(Path(plan.performance.cache))
+    if words := places.replaced(plan):
+        log.warning(words)
     data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
     examine(plan, data, given)
     with Record(plan, on_epoch) as record:
@@ -97,14 +103,9 @@ def experiment(
 
 
 def examine(plan: Config, data: Data, given: Collection[str] = ()) -> None:
-    """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for a cache
-    that cannot be written to, a folder whose own models are read, and an object that is not given."""
+    """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for an
+    object that is not given."""
     seed = plan.distillation.random_seed
-    for path in shared_paths(_read(plan), _written(plan)):
-        what = "is read by the plan, and would be replaced by what the run leaves in its folder"
-        raise OutputError(f"{path}: {what}; name another output.folder")
-    if plan.performance.cache is not None:
-        check_cache(Path(plan.performance.cache))
     for name, one in plan.teachers.items():
         if one.origin == "python" and name not in given:
             what = f"is an object from Python ({one.python}), and none is given"
@@ -132,32 +133,21 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
             raise
 
     seeds = [first.seed + i for i in range(1, plan.evidence.seeds)]
-    one_by_one = len(seeds) == 1 or plan.evidence.workers == 1
+    workers = 1 if (asked := _asked_anew(plan)) else plan.evidence.workers
+    if asked and len(seeds) > 1:
+        log.info("further seeds run in this process: an object from Python (%s) is asked about rows with noise", asked)
+    one_by_one = len(seeds) == 1 or workers == 1
     threads = environment.threads(plan.performance.threads) if one_by_one else 1  # else the processes take the cores
-    for figures in each(once, seeds, plan.evidence.workers):
+    for figures in each(once, seeds, workers):
         log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", figures)
         yield figures
 
 
-def files(plan: Config) -> list[Path]:
-    """The files that a run of the plan reads and writes, so that no other output replaces one of them."""
-    return _read(plan) + _written(plan)
-
-
-def _read(plan: Config) -> list[Path]:
-    named = [rows.locate(name) for name in (plan.data.source, plan.data.test) if name]
-    named += [locate(path) for one in plan.teachers.values() for path in (one.load, one.predictions) if path]
-    return [file for path in named for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-
-
-def _written(plan: Config) -> list[Path]:
-    """What the run's folder will hold."""
-    if plan.output.folder is None:
-        return []
-    trained = [name for name, one in plan.teachers.items() if one.origin == "trained"]
-    models = [*(teacher_file(name, plan.teachers) for name in trained), "control", "student", "student.full"]
-    models += [f"peer{i}" for i in range(1, plan.student.peers + 1)]
-    return [Path(plan.output.folder) / name for name in (*RUN_FILES, *(f"{model}.npz" for model in models))]
+def _asked_anew(plan: Config) -> str:
+    """The teachers that are objects from Python and answer for every batch anew. They never do in a forked process: a
+    library's threads do not exist there, and it would wait for them for ever."""
+    names = heard(plan.student.every_term) if plan.student.noise else ()
+    return ", ".join(name for name in names if name in plan.teachers and plan.teachers[name].origin == "python")
 
 
 def load_data(plan: Config, seed: int | None = None, source: Source | None = None) -> Data:

@@ -2,14 +2,14 @@
 
 import json
 import logging
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from distill.config import Config, dump
 from distill.errors import DivergedError
+from distill.places import origin_line, run_folder
 from distill.results import Results
-from distill.store import RUN_END, RUN_MARK, RunFolder, to_json, write_text
+from distill.store import PLAN, RUN_END, RUN_MARK, to_json, write_text
 from distill.train import OnEpoch, Trained
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,14 @@ class Record:
 
     def __init__(self, plan: Config, on_epoch: OnEpoch) -> None:
         self.plan, self.on_epoch = plan, on_epoch
-        loaded = [Path(path) for one in plan.teachers.values() for path in (one.load, one.predictions) if path]
-        self.folder = RunFolder(Path(plan.output.folder), loaded) if plan.output.folder else None
+        self.folder = run_folder(plan)
+        self.origin = origin_line(plan)
         self.metrics: IO[str] | None = None
 
     def __enter__(self) -> "Record":
         if self.folder:
             self.folder.__enter__()
-            write_text(self.folder / "config.yaml", dump(self.plan))
+            write_text(self.folder / PLAN, self.origin + dump(self.plan))
             self.metrics = (self.folder / RUN_MARK).open("w", encoding="utf-8")
         return self
 

@@ -4,12 +4,11 @@ import io
 import json
 import os
 import re
-import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +22,11 @@ try:
 except ImportError:  # Windows has no such locks: there two runs into one folder are not told apart
     fcntl = None  # type: ignore[assignment]
 
+Places = Mapping[str, Sequence[Path]]  # files by the key that names them
 HEADER = "model.json"  # the member of a model file that is plain JSON
-RUN_MARK, RUN_END = "metrics.jsonl", "results.json"  # the first file of a run's folder, and the last
-RUN_FILES = (RUN_MARK, "config.yaml", RUN_END)
+RUN_MARK, PLAN, RUN_END = "metrics.jsonl", "config.yaml", "results.json"  # a run's first file, its plan, its last
+RUN_FILES = (RUN_MARK, PLAN, RUN_END)
+MOST_LINKS = 40  # on the way to a file, as the system allows
 RUN_MODEL = re.compile(r"(teacher|student|control)(\.full)?\.npz|teacher\.[\w.-]+\.npz|peer\d+(\.full)?\.npz")
 
 
@@ -71,20 +72,9 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def shared_paths(read: Iterable[Path], written: Iterable[Path]) -> list[Path]:
-    """The files that are read and written; raises OutputError for a path that leads nowhere."""
-    found = []
-    for path in read:
-        for output in written:
-            with as_output_error(output):
-                if _resolve(path) == _resolve(output):
-                    found.append(path)
-    return found
-
-
 def check_writable(output: Path, taken: Iterable[Path]) -> None:
     """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
-    or an output that would replace a file that the command reads or writes itself."""
+    or an output that would replace a file that the command reads or writes itself. Nothing is created."""
     with as_output_error(output):
         if output.is_dir():
             raise OutputError(f"{output}: is a folder; name a file")
@@ -92,10 +82,50 @@ def check_writable(output: Path, taken: Iterable[Path]) -> None:
             return
         output = _resolve(output)
         for path in taken:
-            if output == _resolve(path) or (output.exists() and path.exists() and output.samefile(path)):
+            other = _resolve(path)
+            nested = output.is_relative_to(other) or other.is_relative_to(output)
+            if nested or (output.exists() and path.exists() and output.samefile(path)):
                 raise OutputError(f"{output}: is a file that this command itself reads or writes; choose another name")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
+        _check_room(output.parent)
+
+
+def check_folder(folder: Path, taken: Iterable[Path]) -> None:
+    """Raise OutputError where no folder can be, as one of these files is or will be there, or nothing can be written
+    there. Nothing is created."""
+    with as_output_error(folder):
+        resolved = _resolve(folder)
+        if any(resolved.is_relative_to(_resolve(path)) for path in taken):
+            raise OutputError(f"{folder}: is a file that this command itself reads or writes; choose another name")
+        _check_room(resolved)
+
+
+def make_folder(folder: Path) -> None:
+    """A folder, and those above it, unless it is there."""
+    with as_output_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _check_room(folder: Path) -> None:
+    """Raise OSError unless a file can be made in a folder that may not be there yet."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    tempfile.TemporaryFile(dir=folder).close()
+
+
+def _passed(path: Path) -> Iterator[Path]:
+    """Every place that a look-up of the path passes: the path without its links, and whatever they lead through."""
+    left, at, links = list(reversed(path.absolute().parts)), Path(path.absolute().anchor), 0
+    while left:
+        part = left.pop()
+        at = at.parent if part == ".." else at / part
+        if at.is_symlink():
+            links += 1
+            if links > MOST_LINKS:
+                raise OSError("Too many levels of symbolic links")
+            yield at
+            left += reversed(at.readlink().parts)
+            at = at.parent
+    yield at
 
 
 def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
@@ -153,31 +183,83 @@ class RunFolder:
     apart. A lock keeps a second run out of the same folder while the first is at work.
     """
 
-    def __init__(self, path: Path, read: Iterable[Path] = ()) -> None:
-        """`read` are files that the run itself reads, and never takes away."""
+    def __init__(
+        self, path: Path, read: Places | None = None, kept: Places | None = None, written: Iterable[Path] = ()
+    ) -> None:
+        """`read` are files that the run reads, and `kept` those that it writes beside its folder, by the key that names
+        them; `written` are the files that its folder will hold."""
+        self.read, self.kept = read or {}, kept or {}
         with as_output_error(path):
             self.path = _resolve(path)
             self.partial = self.path.with_name(self.path.name + ".partial")
-            self.read = {_resolve(one) for one in read}
+            self.written = {self.path / file.name for file in written}
         self.lock: int | None = None
 
     def check(self) -> None:
-        """Raise OutputError where no run can be kept: a file, or a folder with files that no run wrote."""
+        """Raise OutputError where no run can be kept: a file, or a folder with files that no run wrote; and where the
+        run would clear or replace a file that it reads or writes elsewhere. Nothing is touched."""
         with as_output_error(self.path):
             for folder in (self.path, self.partial):
                 if folder.exists() and not folder.is_dir():
                     raise OutputError(f"{folder}: is a file; name another output.folder")
-                names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-                half_published = folder == self.partial and all(map(of_a_run, names))
-                if names and RUN_MARK not in names and not half_published:
-                    raise OutputError(f"{folder}: holds files that no run wrote; name another output.folder")
+            if self.path.suffix == ".partial":
+                raise OutputError(f"{self.path}: is called like an unfinished run; name another output.folder")
+            if blocked := sorted(path for path in self.written if path.is_dir()):
+                raise OutputError(f"{blocked[0]}: is a folder where the run leaves a file; name another output.folder")
+            if self.partial.is_symlink():
+                raise OutputError(f"{self.partial}: is a link, and a run clears this folder; remove the link")
+            if Path.cwd().is_relative_to(self.path):
+                raise OutputError(f"{self.path}: is the working directory, or above it; name another output.folder")
+            self._check_read()
+            for key, paths in self.kept.items():
+                if any(_resolve(path).is_relative_to(self.partial) for path in paths):
+                    what = f"is in {self.partial}, which a run clears"
+                    raise OutputError(f"{key}: {paths[0]}: {what}; name another place")
+                if any(_resolve(path) == self.path for path in paths):
+                    raise OutputError(f"{key}: {paths[0]}: is the run's folder itself; name another place")
+            for folder, strangers in ((self.path, self._strangers()), (self.partial, self._strangers_in_partial())):
+                if strangers:
+                    what = f"holds files that no run wrote, such as {strangers[0]}"
+                    raise OutputError(f"{folder}: {what}; name another output.folder, or move them")
+            _check_room(self.path)
+            _check_room(self.partial)
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path is in the folder."""
+        return _resolve(path).is_relative_to(self.path)
+
+    def _check_read(self) -> None:
+        advice = "move it, or name another output.folder"
+        cleared = _identities(self.partial.iterdir()) if self.partial.is_dir() else set()
+        replaced = _identities(self.written)
+        for key, path in ((key, path) for key, paths in self.read.items() for path in paths):
+            places, same = list(_passed(path)), _identities([path])
+            if cleared & same or any(place.is_relative_to(self.partial) for place in places):
+                raise OutputError(f"{key}: {path} is in {self.partial}, which a run clears; {advice}")
+            if replaced & same or self.written.intersection(places):
+                what = "is read by the plan, and would be replaced by what the run leaves in its folder"
+                raise OutputError(f"{key}: {path} {what}; {advice}")
+            if key.startswith("data.") and any(place.is_relative_to(self.path) for place in places):
+                raise OutputError(f"{key}: {path} is in {self.path}, the run's folder; {advice}")
+
+    def _strangers(self) -> list[str]:
+        """Names in a folder that no run has been in yet, but for what the plan itself puts there."""
+        if not self.path.exists() or (self.path / RUN_MARK).exists():
+            return []
+        kept = [_resolve(path) for paths in self.kept.values() for path in paths]
+        expected = {path.relative_to(self.path).parts[0] for path in kept if path.is_relative_to(self.path)}
+        return sorted(path.name for path in self.path.iterdir() if path.name not in expected and _has_files(path))
+
+    def _strangers_in_partial(self) -> list[str]:
+        there = self.partial.iterdir() if self.partial.exists() else ()
+        return sorted(path.name for path in there if path.is_dir() or not _of_an_unfinished_run(path.name))
 
     def __enter__(self) -> "RunFolder":
         self.check()
         with as_output_error(self.path):
             self._take_lock()
             for left in self.partial.iterdir():  # what an interrupted run left behind
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                left.unlink()
             (self.partial / RUN_MARK).touch()
         return self
 
@@ -198,8 +280,9 @@ class RunFolder:
             before = self._left()
             (self.path / RUN_END).unlink(missing_ok=True)
             files = sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END)
+            read = {place for paths in self.read.values() for path in paths for place in _passed(path)}
             for name in before - {file.name for file in files}:
-                if self.path / name not in self.read:
+                if self.path / name not in read:
                     (self.path / name).unlink(missing_ok=True)  # of a teacher that this run does not have
             for file in files:
                 file.replace(self.path / file.name)
@@ -214,7 +297,7 @@ class RunFolder:
             names |= {"student", *(name for name in results["history"] if re.fullmatch(r"peer\d+", name))}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return set()
-        return {f"{name}{full}.npz" for name in names for full in ("", ".full")}
+        return set(filter(of_a_run, (f"{name}{full}.npz" for name in names for full in ("", ".full"))))
 
     def _take_lock(self) -> None:
         while True:
@@ -242,6 +325,23 @@ def as_output_error(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{path}: cannot be written: {reason}; name another place, or make room") from None
+
+
+def _of_an_unfinished_run(name: str) -> bool:
+    return of_a_run(name) or bool(re.fullmatch(r"[\w.-]+\.last_good\.npz|\..+\.tmp|\.DS_Store", name))
+
+
+def _has_files(path: Path) -> bool:
+    return not path.is_dir() or path.is_symlink() or any(not below.is_dir() for below in path.rglob("*"))
+
+
+def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
+    """What the files that are there have in common with their hard links."""
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            found.add((path.stat().st_dev, path.stat().st_ino))
+    return found
 
 
 def _resolve(path: Path) -> Path:

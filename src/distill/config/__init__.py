@@ -79,9 +79,10 @@ def load(
         tree = _read_file(Path(source), faults)
     if tree is not None:
         folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
-        config = Sections(_override(_add(tree, given or {}), overrides, faults), faults).config(folder)
+        sections = Sections(_override(_add(tree, given or {}), overrides, faults), faults)
+        config = sections.config(folder)
         if not faults:
-            return config
+            return config.read_from(None if isinstance(source, Mapping) else str(source), sections.layer_files)
     raise ConfigError(sorted(faults, key=_in_file_order))
 
 

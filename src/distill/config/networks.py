@@ -313,6 +313,7 @@ class Networks(Reader):
         except OSError as error:
             self.fault(where, path, f"{file} cannot be read: {error.strerror or error}; name a JSON or YAML file")
             return "auto"
+        self.layer_files.append(file)
         before = len(self.faults)
         if file.lower().endswith(".json"):
             text = text.replace(b"\t", b" ")  # JSON may be indented by tabs, YAML not

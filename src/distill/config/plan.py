@@ -6,7 +6,7 @@ refine it, and what they leave out the short one supplies.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from distill.config.rules import (
     BOOLEAN,
@@ -240,6 +240,16 @@ class Config:
     evidence: Evidence
     performance: Performance
     output: Output
+    # No part of the plan: the file that it was read from, and those with layer maps that were read for it.
+    file: ClassVar[str | None] = None
+    layer_files: ClassVar[tuple[str, ...]] = ()
+
+    def read_from(self, file: str | None, layer_files: Sequence[str]) -> "Config":
+        """The same plan, which knows its files."""
+        same = replace(self)
+        object.__setattr__(same, "file", file)
+        object.__setattr__(same, "layer_files", tuple(layer_files))
+        return same
 
 
 SECTIONS: dict[str, type] = {

@@ -17,6 +17,7 @@ class Reader:
         self.tree, self.faults = tree, faults
         self.broken: set[str] = set()  # paths at or in which something is wrong
         self.supplied: set[str] = set()  # keys of the short spelling that reached something
+        self.layer_files: list[str] = []  # that were read
 
     def fault(self, where: str, path: str, what: str) -> None:
         self.faults.append(f"{where}: {path}: {what}" if path else f"{where}: {what}")

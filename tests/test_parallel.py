@@ -1,0 +1,150 @@
+"""Workers: forked processes that share the items, run no code that may own threads, and never end in silence."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import distill
+from conftest import SMALL
+from distill import given, parallel
+from distill.nn.vector import Array
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see other processes")
+
+
+class Homebound:
+    """Guesses at random, and only in the process that it was made in, as one that waits for its threads."""
+
+    def __init__(self) -> None:
+        self.home = os.getpid()
+
+    def predict_proba(self, x: Array) -> Array:
+        assert os.getpid() == self.home, "asked in a worker"
+        p = np.random.default_rng(0).dirichlet(np.ones(10), len(x))
+        shown = x.reshape(len(x), -1).sum(axis=1).astype(int)
+        p[np.arange(len(x)), shown % 10] += 1
+        return p / p.sum(axis=1, keepdims=True)
+
+
+class Pids(logging.Handler):
+    """A handler of the user's, such as one that sends what it is given by a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pids: set[int] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.pids.add(os.getpid())
+
+
+@pytest.mark.parametrize("stage", ["one", "several"])
+def test_an_object_from_python_that_hears_noise_is_asked_at_home(
+    stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("distill.teacher._worth_hearing", lambda *_: None)
+    response = {"loss": "response", "weight": 1, "teacher": "it"}
+    labels = {"loss": "cross_entropy", "weight": 1}
+    evidence = {"seeds": 3, "share_teacher": True}
+    stages = [{"epochs": 1, "terms": [term]} for term in (response, labels)]
+    plan = SMALL | {"student": {"noise": 0.1} | ({"terms": [response]} if stage == "one" else {"stages": stages})}
+    with caplog.at_level(logging.INFO, "distill"):
+        found = [
+            distill.run(plan | {"evidence": evidence | {"workers": n}}, teachers={"it": Homebound()}) for n in (1, 2)
+        ]
+    assert found[0]["seeds"] == found[1]["seeds"]
+    assert found[0]["verdict"] == found[1]["verdict"]
+    assert "further seeds run in this process: an object from Python (it) is asked about rows with noise" in caplog.text
+
+
+def test_an_object_from_python_is_never_asked_in_a_worker() -> None:
+    ask = given.method_of("it", Homebound())
+    with pytest.raises(distill.DistillError, match=r"'it': an object from Python was asked in a worker .*workers: 1"):
+        list(parallel.each(lambda rows: ask(np.ones((rows, 4)), 10), [1, 2], 2))
+    assert len(ask(np.ones((2, 4)), 10)) == 2
+
+
+def test_handlers_of_the_log_are_the_parents() -> None:
+    handler, log = Pids(), logging.getLogger("distill")
+
+    def heard(_: int) -> list[int]:
+        log.error("a word")
+        return sorted(handler.pids)
+
+    log.addHandler(handler)
+    try:
+        assert list(parallel.each(heard, [1, 2, 3], 2)) == [[], [], []]
+    finally:
+        log.removeHandler(handler)
+
+
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "POLL", 0.05)
+    monkeypatch.setattr(parallel, "SILENCE", 1.0)
+
+
+@needs_proc
+def test_workers_that_do_nothing_end_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    lock = threading.Lock()
+
+    def wait_for_ever(one: int) -> int:
+        return one if one == 0 else lock.acquire()
+
+    lock.acquire()
+    results = parallel.each(wait_for_ever, [0, 1, 2], 2)
+    assert next(results) == 0
+    with pytest.raises(distill.DistillError, match=r"did no work for 1 s.*set evidence\.workers: 1"):
+        next(results)
+    assert multiprocessing.active_children() == []
+
+
+@needs_proc
+def test_slow_work_and_a_stopped_machine_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+
+    def work(seconds: float) -> float:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        return seconds
+
+    def stop(seconds: float) -> float:
+        if not os.fork():  # a process that wakes it
+            time.sleep(seconds)
+            os.kill(os.getppid(), signal.SIGCONT)
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return seconds
+
+    assert list(parallel.each(work, [2.5, 0.1], 2)) == [2.5, 0.1]
+    assert list(parallel.each(stop, [2.5, 0.1], 2)) == [2.5, 0.1]
+
+
+class OddError(Exception):
+    """An error that cannot be made again from its message."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"odd {one + two}")
+
+
+def raises(error: Any) -> Any:
+    raise error
+
+
+def test_an_error_comes_in_its_item_s_place_and_with_its_words() -> None:
+    for error, kind, words in (
+        (ValueError("no"), ValueError, "^no"),
+        (OddError(1, 2), RuntimeError, "^OddError: odd 3"),
+    ):
+        results = parallel.each(lambda one, error=error: raises(error) if one == 2 else one, [1, 2, 3], 2)
+        assert next(results) == 1
+        with pytest.raises(kind, match=words):
+            next(results)
