@@ -792,8 +792,9 @@ def test_logits_stay_the_numbers_that_they_are(z: Array, kind: str) -> None:
 
 @given(arrays(np.float64, (3, 3), elements=st.floats(-2, 2) | st.sampled_from([0, 1, 0.5, 0.25, np.nan, np.inf])))
 def test_auto_says_probabilities_logits_or_no(values: Array) -> None:
-    rows_fit = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= 1e-3)
-    shares = ((values >= 0) & (values <= 1.001)).all()
+    within = predictions.SUM_WITHIN
+    rows_fit = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) <= within)
+    shares = ((values >= 0) & (values <= 1 + within)).all()
     try:
         logits, kind = predictions.as_logits(values, "auto", "it")
     except DataError:

@@ -345,7 +345,11 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
 
 
 def _resolve(path: Path) -> Path:
+    """The path without links. Raises OSError for a loop of links and a name that no system takes."""
     try:
-        return path.resolve()
+        resolved = path.resolve()
     except RuntimeError as error:  # what Python before 3.13 says of a loop of links
         raise OSError(str(error)) from None
+    with suppress(FileNotFoundError, NotADirectoryError):
+        resolved.stat()  # which Python from 3.13 on leaves to us
+    return resolved
