@@ -45,6 +45,14 @@ class Record:
                 log.warning("kept in %s: %s", self.folder.partial, ", ".join(kept))
             self.folder.__exit__()
 
+    def restart(self) -> None:
+        """Forget what was written down so far: it is of a seed that could not be run."""
+        if self.folder and self.metrics:
+            self.metrics.seek(0)
+            self.metrics.truncate()
+            for model in self.folder.partial.glob("*.npz"):
+                model.unlink()
+
     def hear(self, name: str, epoch: dict[str, Any]) -> None:
         """Write down one epoch of one model."""
         if self.metrics:
