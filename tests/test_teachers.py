@@ -376,11 +376,12 @@ def rare(rows: int = 2000, share: float = 0.03, seed: int = 0, name: str = "rare
     return x, y
 
 
-def test_a_teacher_of_a_rare_class_is_heard_though_it_never_chooses_it() -> None:
-    rare()
+@pytest.mark.parametrize(("rows", "epochs"), [(400, 20), (2000, 5)])
+def test_a_teacher_of_a_rare_class_is_heard_though_it_never_chooses_it(rows: int, epochs: int) -> None:
+    rare(rows)
     plan = {"data": {"source": "rare.npz"}, "evidence": {"seeds": 20, "workers": 1}}
-    epochs = {"teacher_hidden": 16, "teacher_epochs": 5, "student_hidden": 4, "student_epochs": 1}
-    results = distill.run(plan | {"distillation": epochs})
+    short = {"teacher_hidden": 16, "teacher_epochs": epochs, "student_hidden": 4, "student_epochs": 1}
+    results = distill.run(plan | {"distillation": short})
     assert len(results["seeds"]) == 20
     assert results["failed_seeds"] == []
     assert sum(one["teacher_accuracy"] <= results["data"]["commonest"] for one in results["seeds"]) > 10

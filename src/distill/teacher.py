@@ -213,43 +213,52 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
     Its answers must go with the labelled rows, those trained on included, and be of some use on the validation rows
     alone; test rows have no say.
     """
-    known, plan, data = wanted.data.train.y, wanted.own, wanted.data
-    trained = plan.origin == "trained"
-    who = "the teacher" if teacher.name == "teacher" else f"the teacher {teacher.name!r}"
+    data, known, trained = wanted.data, wanted.data.train.y, wanted.own.origin == "trained"
     learned = data.train.take(worth.sample(known))
     pairs = [(np.concatenate([part[0] for _, part in teacher.ask(learned, ())]), learned.y)]
     held_out = teacher.logits(data.validation)
     pairs += [] if held_out is None else [(held_out, data.validation.y)]
     logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    order = None if trained else worth.order(logits, labels)
-    if order is not None:
-        now, then = (metrics.accuracy(some, labels) for some in (logits, logits[:, np.argsort(order)]))
-        names = listed([data.classes[k] for k in order])
-        return (
-            f"{who} is right on {now:.4f} of {len(labels):,} labelled rows, but its columns fit the order {names}, in "
-            f"which it is right on {then:.4f}",
-            "Put its columns into the order of the data's classes, or name them (classes of an NPZ or an object, the "
-            "header of a CSV)",
-        )
+    if not trained and (order := worth.order(logits, labels)) is not None:
+        return _misplaced(teacher.name, order, logits, labels, data.classes)
     judged, where = worth.Worth(*pairs[-1], known), "training" if held_out is None else "validation"
     took_steps = teacher.trained is None or teacher.trained.steps > 0
-    if took_steps and judged.any and worth.fits(logits, labels, worth.CLEARLY if trained else worth.CHANCE):
+    goes = worth.fits(logits, labels, worth.CLEARLY if trained else worth.CHANCE)
+    if took_steps and judged.of_use and (goes or (trained and worth.Worth(*pairs[0], learned.y).informed)):
         return "", ""
+    return _weak(teacher.name, wanted.own, judged, where, len(labels))
+
+
+def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: Sequence[Any]) -> tuple[str, str]:
+    now, then = (metrics.accuracy(some, labels) for some in (logits, logits[:, np.argsort(order)]))
+    fits = f"but its columns fit the order {listed([classes[k] for k in order])}, in which it is right on {then:.4f}"
+    return (
+        f"{_known_as(name)} is right on {now:.4f} of {len(labels):,} labelled rows, {fits}",
+        "Put its columns into the order of the data's classes, or name them (classes of an NPZ or an object, the header "
+        "of a CSV)",
+    )
+
+
+def _weak(name: str, plan: Teacher, judged: worth.Worth, where: str, rows: int) -> tuple[str, str]:
+    trained = plan.origin == "trained"
     after = f" after {plan.epochs} epochs" if trained else ""
-    figures = (
-        f"{judged.accuracy:.4f} of the {where} rows right{after} at a cross-entropy of {judged.cross_entropy:.4f}, "
-        f"while always guessing the commonest class gives {judged.guessing:.4f}, and the classes' shares give "
-        f"{judged.shares:.4f}"
+    what = (
+        f"{_known_as(name)} {'learned nothing' if trained else 'knows nothing about these rows'}: {judged.accuracy:.4f} "
+        f"of the {where} rows right{after} at a cross-entropy of {judged.cross_entropy:.4f}, while always guessing the "
+        f"commonest class gives {judged.guessing:.4f}, and the classes' shares give {judged.shares:.4f}"
     )
     if trained:
         rate = f"another learning_rate (now {plan.learning_rate:g})"
-        return f"{who} learned nothing: {figures}", f"Try more teacher_epochs, {rate}, check the label column"
-    few = f"; its {len(labels)} labelled rows are few to tell it from chance" if len(labels) < FEW_ROWS else ""
+        return what, f"Try more teacher_epochs, {rate}, check the label column"
     return (
-        f"{who} knows nothing about these rows: {figures}{few}",
+        what + (f"; {rows} labelled rows are few to tell it from chance" if rows < FEW_ROWS else ""),
         "Check that its classes stand in the order of the data's, and its rows in that of the source (a file of the "
         "training rows fits one split alone)",
     )
+
+
+def _known_as(name: str) -> str:
+    return "the teacher" if name == "teacher" else f"the teacher {name!r}"
 
 
 def _train(wanted: _Wanted) -> Obtained:

@@ -12,6 +12,7 @@ from distill.nn.vector import Array
 
 CHANCE = 4.0  # standard deviations that chance does not reach: once in 30,000 tries
 CLEARLY = 2.0  # ... and that it hardly reaches, for an accuracy above guessing and for networks trained here
+FEW_OTHERS = 10  # rows outside the commonest class that are too few to judge by
 MOST_ROWS = 4096  # training rows that are looked at, as many of each class
 
 
@@ -47,14 +48,21 @@ class Worth:
             return float(-np.log(counts[self.labels] / counts.sum()).mean())
 
     @property
-    def any(self) -> bool:
+    def informed(self) -> bool:
+        """Whether their cross-entropy is below that of the shares. No answer that is the same for all of the rows whose
+        shares these are gets there."""
+        return self.cross_entropy < self.shares
+
+    @property
+    def of_use(self) -> bool:
         """Whether anything speaks for the answers: their accuracy, their cross-entropy, or that they go with the rows.
 
-        Where guessing is always right nothing can, and this is True.
+        Where fewer than FEW_OTHERS rows are outside the commonest class they cannot tell, and this is True.
         """
-        margin = CLEARLY * math.sqrt(self.guessing * (1 - self.guessing) / len(self.labels))
-        better = self.accuracy > self.guessing + margin or self.cross_entropy < self.shares
-        return better or self.guessing == 1 or fit(self.logits, self.labels) < 0
+        rows, guessing = len(self.labels), self.guessing
+        clear = self.accuracy - guessing > CLEARLY * math.sqrt(guessing * (1 - guessing) / rows)
+        few = (1 - guessing) * rows < FEW_OTHERS
+        return few or clear or self.informed or fit(self.logits, self.labels) < 0
 
 
 def fit(logits: Array, labels: Array) -> float:
