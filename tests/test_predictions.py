@@ -272,6 +272,8 @@ def test_columns_named_as_the_classes_are_just_that_even_where_classes_begin_wit
     values = probabilities(6, 2) * (1 if kind == "probabilities" else np.arange(4, 10)[:, None])
     found = read(sheet(values, ["p_a", "p_b"]), tiny(6, ("p_a", "p_b")))
     assert found.kind == kind
+    turned = read(sheet(values, ["p_b", "p_a"]), tiny(6, ("p_a", "p_b")))
+    np.testing.assert_array_equal(turned.logits, found.logits[:, ::-1])
 
 
 # --- every way in which they can be wrong -----------------------------------------------------------------------------

@@ -645,6 +645,11 @@ def test_probabilities_that_are_none_are_refused_with_their_sum(answer: Callable
         small_with(it=Says(answer))
 
 
+def test_percentages_from_an_object_are_told_what_to_be_divided_by() -> None:
+    with pytest.raises(DataError, match=r"teacher 'it': row 0 is .*, with a sum of 100; .*; divide them by 100$"):
+        small_with(it=Says(lambda n: np.full((n, 10), 10.0)))
+
+
 def test_an_object_that_knows_nothing_is_no_teacher() -> None:
     with pytest.raises(DistillError, match=r"the teacher 'it' knows nothing about these rows: 0.1"):
         small_with(it=Says(lambda n: np.full((n, 10), 0.1)))

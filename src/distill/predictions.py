@@ -185,7 +185,7 @@ def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
     values = np.asarray(csvfile.table(sheet, columns, None).x)
     ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
     classes = [header[i] for i in columns] if header else None
-    prefixed = classes is not None and classes != list(names) and all(one.startswith("p_") for one in classes)
+    prefixed = classes is not None and set(classes) != set(names) and all(one.startswith("p_") for one in classes)
     if prefixed and classes:
         classes = [one.removeprefix("p_") for one in classes]
     return values, classes, "probabilities" if prefixed else None, ids

@@ -46,12 +46,10 @@ class Record:
             self.folder.__exit__()
 
     def restart(self) -> None:
-        """Forget what was written down so far: it is of a seed that could not be run."""
-        if self.folder and self.metrics:
+        """Forget the epochs so far, which are of a seed that could not be run; its models are replaced by the next."""
+        if self.metrics:
             self.metrics.seek(0)
             self.metrics.truncate()
-            for model in self.folder.partial.glob("*.npz"):
-                model.unlink()
 
     def hear(self, name: str, epoch: dict[str, Any]) -> None:
         """Write down one epoch of one model."""

@@ -234,18 +234,19 @@ def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: S
     fits = f"but its columns fit the order {listed([classes[k] for k in order])}, in which it is right on {then:.4f}"
     return (
         f"{_known_as(name)} is right on {now:.4f} of {len(labels):,} labelled rows, {fits}",
-        "Put its columns into the order of the data's classes, or name them (classes of an NPZ or an object, the header "
-        "of a CSV)",
+        "Put its columns into the order of the data's classes, or name them (classes of an NPZ or an object, the "
+        "header of a CSV)",
     )
 
 
 def _weak(name: str, plan: Teacher, judged: worth.Worth, where: str, rows: int) -> tuple[str, str]:
     trained = plan.origin == "trained"
     after = f" after {plan.epochs} epochs" if trained else ""
+    verdict = "learned nothing" if trained else "knows nothing about these rows"
     what = (
-        f"{_known_as(name)} {'learned nothing' if trained else 'knows nothing about these rows'}: {judged.accuracy:.4f} "
-        f"of the {where} rows right{after} at a cross-entropy of {judged.cross_entropy:.4f}, while always guessing the "
-        f"commonest class gives {judged.guessing:.4f}, and the classes' shares give {judged.shares:.4f}"
+        f"{_known_as(name)} {verdict}: {judged.accuracy:.4f} of the {where} rows right{after} at a cross-entropy of "
+        f"{judged.cross_entropy:.4f}, while always guessing the commonest class gives {judged.guessing:.4f}, and the "
+        f"classes' shares give {judged.shares:.4f}"
     )
     if trained:
         rate = f"another learning_rate (now {plan.learning_rate:g})"

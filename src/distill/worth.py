@@ -13,6 +13,7 @@ from distill.nn.vector import Array
 CHANCE = 4.0  # standard deviations that chance does not reach: once in 30,000 tries
 CLEARLY = 2.0  # ... and that it hardly reaches, for an accuracy above guessing and for networks trained here
 FEW_OTHERS = 10  # rows outside the commonest class that are too few to judge by
+MOST_CLASSES = 1000  # whose columns are tried in other orders: a table of every class by every column
 MOST_ROWS = 4096  # training rows that are looked at, as many of each class
 
 
@@ -93,8 +94,10 @@ def order(logits: Array, labels: Array) -> Array | None:
 
     Clear is an order in which most rows of the classes that it moves are right, while hardly any of them are in this
     one; or while the answers as a whole do not go with the rows in this one, and do in that one by more than the best
-    of all orders would by chance.
+    of all orders would by chance. More than MOST_CLASSES are not tried.
     """
+    if logits.shape[1] > MOST_CLASSES:
+        return None
     columns = _favourites(logits, labels)
     moved = (columns != np.arange(len(columns)))[labels]
     if not moved.any():
