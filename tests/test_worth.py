@@ -28,12 +28,11 @@ def test_what_is_the_same_for_every_row_has_no_fit_and_few_rows_need_less() -> N
     labels = np.arange(30) % 3
     same = np.tile(np.array([3, -2, 0.1], np.float32), (30, 1))
     assert worth.fit(same, labels) == worth.fit(same, 0 * labels) == 0
-    assert not worth.fits(same, labels)
     assert not worth.Worth(same, labels, labels).informed
     few = np.arange(6) % 2
     sure = np.eye(2, dtype=np.float32)[few]
-    assert worth.fits(sure, few)
-    assert not worth.fits(sure[::-1], few)
+    assert worth.fit(sure, few) < worth.least_fit(6) < worth.fit(sure[::-1], few)
+    assert worth.least_fit(64) > worth.least_fit(65) == worth.least_fit(10**6) == -4
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])

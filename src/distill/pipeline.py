@@ -111,6 +111,8 @@ def experiment(
     teachers = dict(shared.teachers) if shared else {}
     for name in plan.teachers if not shared else ():
         teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
+        for note in teachers[name].notes:
+            log.warning("%s", note)
         if trained := teachers[name].trained:
             record.keep(teacher_file(name, plan.teachers), trained)
     seen = shared.seen if shared else view(plan.student, data, seed)

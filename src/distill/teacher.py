@@ -5,7 +5,6 @@ from Python.
 """
 
 import hashlib
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,9 +25,6 @@ from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.predictions import class_order, listed
 from distill.train import OnEpoch, Trained, fit
-
-log = logging.getLogger(__name__)
-FEW_ROWS = 100  # fewer are told to be few where a teacher is refused
 
 
 @dataclass(frozen=True)
@@ -203,8 +199,9 @@ def _judge(teacher: Obtained, wanted: _Wanted) -> Obtained:
     if wanted.plan.distillation.weak_teacher == "refuse":
         further = "or go on all the same with distillation.weak_teacher: warn"
         raise DistillError(f"{fault}; nothing was distilled. {advice}, {further}")
-    log.warning("%s; distillation.weak_teacher is warn, so it is heard all the same", fault)
-    return replace(teacher, notes=(*teacher.notes, f"{fault}; heard all the same, by distillation.weak_teacher"))
+    return replace(
+        teacher, notes=(*teacher.notes, f"{fault}; heard all the same, as distillation.weak_teacher is warn")
+    )
 
 
 def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
@@ -223,10 +220,21 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
         return _misplaced(teacher.name, order, logits, labels, data.classes)
     judged, where = worth.Worth(*pairs[-1], known), "training" if held_out is None else "validation"
     took_steps = teacher.trained is None or teacher.trained.steps > 0
-    goes = worth.fits(logits, labels, worth.CLEARLY if trained else worth.CHANCE)
+    asked = worth.least_fit(len(labels), worth.CLEARLY if trained else worth.CHANCE)
+    goes = (reached := worth.fit(logits, labels)) < asked
     if took_steps and judged.of_use and (goes or (trained and worth.Worth(*pairs[0], learned.y).informed)):
         return "", ""
-    return _weak(teacher.name, wanted.own, judged, where, len(labels))
+    what = _weak(teacher.name, wanted.own, judged, where)
+    if not goes:
+        better = f"fit {round(-reached, 1) + 0.0} standard deviations better than in random order"
+        what += f"; its answers to {len(labels):,} labelled rows {better}, and {-asked:.1f} are asked for"
+    if trained:
+        rate = f"another learning_rate (now {wanted.own.learning_rate:g})"
+        return what, f"Try more teacher_epochs, {rate}, check the label column"
+    return what, (
+        "Check that its classes stand in the order of the data's, and its rows in that of the source (a file of the "
+        "training rows fits one split alone)"
+    )
 
 
 def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: Sequence[Any]) -> tuple[str, str]:
@@ -239,22 +247,14 @@ def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: S
     )
 
 
-def _weak(name: str, plan: Teacher, judged: worth.Worth, where: str, rows: int) -> tuple[str, str]:
+def _weak(name: str, plan: Teacher, judged: worth.Worth, where: str) -> str:
     trained = plan.origin == "trained"
-    after = f" after {plan.epochs} epochs" if trained else ""
     verdict = "learned nothing" if trained else "knows nothing about these rows"
-    what = (
+    after = f" after {plan.epochs} epochs" if trained else ""
+    return (
         f"{_known_as(name)} {verdict}: {judged.accuracy:.4f} of the {where} rows right{after} at a cross-entropy of "
         f"{judged.cross_entropy:.4f}, while always guessing the commonest class gives {judged.guessing:.4f}, and the "
         f"classes' shares give {judged.shares:.4f}"
-    )
-    if trained:
-        rate = f"another learning_rate (now {plan.learning_rate:g})"
-        return what, f"Try more teacher_epochs, {rate}, check the label column"
-    return (
-        what + (f"; {rows} labelled rows are few to tell it from chance" if rows < FEW_ROWS else ""),
-        "Check that its classes stand in the order of the data's, and its rows in that of the source (a file of the "
-        "training rows fits one split alone)",
     )
 
 

@@ -83,10 +83,10 @@ def fit(logits: Array, labels: Array) -> float:
     return float(loss[np.arange(rows), labels].sum() - expected.sum()) / deviation
 
 
-def fits(logits: Array, labels: Array, chance: float = CHANCE) -> bool:
-    """Whether answers go with their rows beyond chance. Of few rows less is asked, as not even right answers to N rows
-    of two classes get further than sqrt(N - 1) deviations."""
-    return fit(logits, labels) < -min(chance, math.sqrt(len(labels) - 1) / 2)
+def least_fit(rows: int, chance: float = CHANCE) -> float:
+    """What the fit of answers that go with so many rows is below. Of few rows less is asked, as not even right answers
+    to N rows of two classes get further than sqrt(N - 1) deviations."""
+    return -min(chance, math.sqrt(rows - 1) / 2)
 
 
 def order(logits: Array, labels: Array) -> Array | None:
@@ -106,7 +106,7 @@ def order(logits: Array, labels: Array) -> Array | None:
     then, now = int((chosen == columns[labels[moved]]).sum()), int((chosen == labels[moved]).sum())
     swapped = 4 * now < then and then - now > CHANCE * math.sqrt(then + now)
     choices = math.sqrt(2 * math.lgamma(len(columns) + 1))  # how far the best of so many orders gets by chance
-    fitting = not fits(logits, labels) and fit(logits[:, columns], labels) < -CHANCE - choices
+    fitting = fit(logits, labels) >= least_fit(len(labels)) and fit(logits[:, columns], labels) < -CHANCE - choices
     return np.argsort(columns) if 2 * then > len(chosen) and (swapped or fitting) else None
 
 
