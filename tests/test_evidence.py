@@ -407,6 +407,17 @@ def test_the_headline_is_the_first_seed_that_ran_and_nothing_of_the_others_is_le
     assert "Left out" not in page
 
 
+def test_seeds_of_one_split_keep_it_where_the_first_of_them_cannot_be_run(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the training rows fits no other."""
+    y = data.load(config.load(SMALL).data, 0.8, 200, 0).train.y
+    np.save("said.npy", np.eye(10)[y])
+    failing(monkeypatch, {0: DIVERGED})
+    plan = {"teachers": {"it": {"predictions": "said.npy"}}, "evidence": {"seeds": 3, "share_teacher": True}}
+    assert [one["seed"] for one in small("evidence.workers=1", **plan)["seeds"]] == [1, 2]
+
+
 def test_where_no_seed_can_be_run_the_first_error_is_the_run_s(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, {0: DIVERGED, 1: REFUSED, 2: REFUSED})
     says = r"^none of 3 seeds can be run; seed 0: student: the loss is nan$"

@@ -214,7 +214,8 @@ def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
     plan = _plan(folder)
     try:
         short = plan.distillation
-        data = rows.load(plan.data, short.train_ratio, short.max_samples, results["seeds"][0]["seed"])
+        seed = short.random_seed if plan.evidence.share_teacher else results["seeds"][0]["seed"]
+        data = rows.load(plan.data, short.train_ratio, short.max_samples, seed)
         if data.fingerprint() != results["data"]["sha256"]:
             raise DataError(f"{plan.data.source}: its rows are no longer those of the run")
         shown, student = data.judged[split], load_model(folder / "student.npz")

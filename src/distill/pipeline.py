@@ -56,14 +56,14 @@ def run(
     left = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
     failed: dict[int, DistillError] = {}
     data = first_that_runs(left, failed, lambda seed: load_data(plan, seed, raw))
-    examine(plan, data, given)
-    ready = {left[0]: data}  # before the record, which clears what an interrupted run left
+    examine(plan, data, given)  # before the record, which clears what an interrupted run left
+    ready = {left[0]: data}
     with Record(plan, on_epoch) as record:
 
         def whole(seed: int) -> Experiment:
             record.restart()
-            split = ready.pop(seed, None) or load_data(plan, seed, raw)
-            return experiment(plan, seed, record, split, threads=threads, given=given)
+            kept = data if plan.evidence.share_teacher else ready.pop(seed, None)
+            return experiment(plan, seed, record, kept or load_data(plan, seed, raw), threads=threads, given=given)
 
         first = first_that_runs(left, failed, whole)
         seeds = [first.figures(), *repeat(plan, first, left[1:], failed)]
