@@ -665,7 +665,7 @@ def test_predictions_are_kept_by_what_they_say(trained: Model, monkeypatch: pyte
     np.savez("said.npz", logits=z)  # another file with the same content is the same teacher
     same = distill.run(plan | {"teachers": {"said": {"predictions": "said.npz"}}})
     assert (prints(same), len(entries())) == (prints(first), 1)
-    np.save("said.npy", z[:, [1, 0, *range(2, 10)]])
+    np.save("said.npy", 2 * z)
     assert prints(distill.run(plan)) != prints(first)
     assert len(entries()) == 2
     assert predictions.LEAST == 1e-6

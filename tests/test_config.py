@@ -358,7 +358,7 @@ def test_no_key_is_without_a_test_of_its_effect() -> None:
     tested |= {f"{where}.momentum" for where in ("distillation", "teachers.teacher", "student")}
     tested |= {f"data.{key}" for key in ("source", "label", "header", "test", "in_memory_mb")}
     tested |= {"logging.level", "logging.file", "output.folder", "student.unlabelled"}
-    tested |= {"evidence.share_teacher", "evidence.workers"}
+    tested |= {"evidence.share_teacher", "evidence.workers", "distillation.weak_teacher"}
     tested |= {"performance.cache"} | {f"teachers.teacher.{key}" for key in ELSEWHERE}  # tests/test_teachers.py
     keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}
     keys |= {f"teachers.teacher.{key}" for key in rules_of(Teacher)} | {f"student.{key}" for key in rules_of(Student)}

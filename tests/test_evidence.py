@@ -1,5 +1,6 @@
 """Evidence: statistics against SciPy and scikit-learn, the verdict's words, what the student sees, honest splits."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -17,12 +18,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import distill
-from conftest import held, small
-from distill import config, data, evidence, metrics, parallel, pipeline, student, teacher
+from conftest import SMALL, held, small
+from distill import cli, config, data, evidence, metrics, parallel, pipeline, student, teacher
 from distill.config import LABELS_ONLY, stages_of
 from distill.data import Rows
 from distill.nn.losses import cross_entropy
 from distill.nn.vector import Array
+from distill.page import build
 from distill.train import fit
 
 # Of the two trials of the whole verdict; the campaign is TRIALS=20 python -m pytest tests/test_evidence.py
@@ -342,18 +344,99 @@ def test_with_noisy_labels_distillation_is_said_to_help() -> None:
     assert outcomes.count("helped") >= 0.95 * TRIALS
 
 
-def test_a_failing_seed_is_named_with_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = teacher.obtain
+def failing(monkeypatch: pytest.MonkeyPatch, seeds: dict[int, Exception]) -> None:
+    """Students of these seeds end with these errors, once their teachers are trained."""
+    original = pipeline.learn
 
-    def fails_later(name: str, plan: Any, rows: Any, above: Any, seed: int, *rest: Any) -> Any:
-        if seed == 2:
-            raise distill.DivergedError("teacher: the loss is nan", "teacher")
-        return original(name, plan, rows, above, seed, *rest)
+    def learn(plan: Any, courses: Any, seen: Any, answers: Any, seed: int, *rest: Any) -> Any:
+        if seed in seeds:
+            raise seeds[seed]
+        return original(plan, courses, seen, answers, seed, *rest)
 
-    monkeypatch.setattr(pipeline, "obtain", fails_later)
+    monkeypatch.setattr(pipeline, "learn", learn)
+
+
+DIVERGED = distill.DivergedError("student: the loss is nan", "student")
+REFUSED = distill.DataError("column 2: has no value in any training row")
+
+
+@pytest.mark.parametrize("share", ["false", "true"])
+def test_a_seed_that_cannot_be_run_is_reported_and_the_others_go_on(
+    share: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = small("evidence.seeds=5", "evidence.workers=1", f"evidence.share_teacher={share}")
+    failing(monkeypatch, {2: DIVERGED, 4: REFUSED})
+    found = [
+        small("evidence.seeds=5", f"evidence.workers={workers}", f"evidence.share_teacher={share}")
+        for workers in (1, 2)
+    ]
+    for results in found:
+        assert results["seeds"] == [one for one in whole["seeds"] if one["seed"] not in (2, 4)]
+        assert results["failed_seeds"] == [{"seed": 2, "error": str(DIVERGED)}, {"seed": 4, "error": str(REFUSED)}]
+        assert results["verdict"]["seeds"] == 3
+        assert "; 2 of 5 seeds could not be run" in results["verdict"]["text"]
+        assert results["advice"][0].startswith("Seeds 2, 4 could not be run; where what stops a seed goes with its")
+    assert found[0]["verdict"] == found[1]["verdict"]
+    assert whole["failed_seeds"] == []
+    assert "could not be run" not in whole["verdict"]["text"]
+
+
+def test_the_headline_is_the_first_seed_that_ran_and_nothing_of_the_others_is_left(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = small("distillation.random_seed=1")
+    failing(monkeypatch, {0: DIVERGED, 3: REFUSED})
+    Path("plan.yaml").write_text(json.dumps(SMALL | {"evidence": {"seeds": 4, "workers": 1}}))
+    assert cli.main(["--config", "plan.yaml"]) == 0
+    out, err = capsys.readouterr()
+    results = json.loads(Path("runs/plan/results.json").read_text())
+    assert results["student_val_ce"] == alone["student_val_ce"]
+    assert [one["seed"] for one in results["seeds"]] == [1, 2]
+    history = [json.loads(line) for line in Path("runs/plan/metrics.jsonl").read_text().splitlines()]
+    assert [one for one in history if one["model"] == "teacher"] == [
+        {"model": "teacher"} | one for one in results["history"]["teacher"]
+    ]
+    assert len(history) == 3 + 2 + 2
+    assert "failed:      seed 0: student: the loss is nan\n             seed 3: column 2: has no value" in out
+    assert "Figures of one seed are those of seed 1." in out
+    assert "seed 0 cannot be run: student: the loss is nan" in err
+    pytest.importorskip("matplotlib")
+    page = build(Path("runs/plan"))
+    assert "Seed 3 could not be run: column 2: has no value in any training row" in page
+    assert "are those of seed 1" in page
+    assert "Left out" not in page
+
+
+def test_seeds_of_one_split_keep_it_where_the_first_of_them_cannot_be_run(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of the training rows fits no other."""
+    y = data.load(config.load(SMALL).data, 0.8, 200, 0).train.y
+    np.save("said.npy", np.eye(10)[y])
+    failing(monkeypatch, {0: DIVERGED})
+    plan = {"teachers": {"it": {"predictions": "said.npy"}}, "evidence": {"seeds": 3, "share_teacher": True}}
+    assert [one["seed"] for one in small("evidence.workers=1", **plan)["seeds"]] == [1, 2]
+
+
+def test_where_no_seed_can_be_run_the_first_error_is_the_run_s(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, {0: DIVERGED, 1: REFUSED, 2: REFUSED})
+    says = r"^none of 3 seeds can be run; seed 0: student: the loss is nan$"
     for workers in (1, 2):
-        with pytest.raises(distill.DivergedError, match=r"^seed 2: teacher: the loss is nan$"):
-            small("evidence.seeds=4", f"evidence.workers={workers}")
+        with pytest.raises(distill.DivergedError, match=says):
+            small("evidence.seeds=3", f"evidence.workers={workers}", "output.folder=run")
+        assert not Path("run").exists()
+    with pytest.raises(distill.DivergedError, match=r"^student: the loss is nan$"):
+        small("evidence.seeds=1")
+
+
+@pytest.mark.parametrize("error", [distill.OutputError("no room"), distill.ConfigError(["no"]), TypeError("no method")])
+def test_what_no_other_seed_can_help_ends_the_run_at_once(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (0, 2):
+        failing(monkeypatch, {seed: error})
+        for workers in (1, 2):
+            with pytest.raises(type(error)):
+                small("evidence.seeds=4", f"evidence.workers={workers}")
+        monkeypatch.undo()
 
 
 def test_a_killed_worker_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ FLOORS = (
         *("nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     ),
     ("data", "answers", "objective", "live", "metrics", "predictions", "given", "faces"),
-    ("model", "loop", "places"),
+    ("model", "loop", "places", "worth"),
     ("train", "evidence"),
     ("teacher", "student", "bench"),
     ("results",),

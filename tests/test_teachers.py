@@ -1,12 +1,16 @@
 """Teachers of every kind: trained here, loaded, from Python, together, one after the other, and beside the student."""
 
 import json
+import logging
 import math
+import re
 import shutil
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -312,20 +316,147 @@ def test_a_model_that_does_not_fit_the_data_is_refused_with_both(misfit: str) ->
     assert {one.name: one.read_bytes() for one in Path("runs/plan").iterdir()} == before
 
 
-def test_classes_in_another_order_are_refused(saved: Model, rows: Data) -> None:
-    swapped = Model(saved.weights, saved.sizes, saved.scaling, (1, 0, *range(2, 10)))
-    swapped.save("teacher.npz")
-    with pytest.raises(DataError, match=r"its classes are 1, 0, 2, .* those of the data 0, 1, 2, .* the same order"):
-        distill.run(SMALL | loaded())
+def with_last_layer(model: Model, change: Callable[[Array], Array], classes: Sequence[Any]) -> Model:
+    weights = type(model.weights)(model.weights.shapes, flat=model.weights.flat.copy())
+    weights["w2"][...] = change(weights["w2"]).copy()
+    return Model(weights.frozen(), model.sizes, model.scaling, tuple(classes))
+
+
+@pytest.mark.parametrize("kind", ["load", "logits", "probabilities"])
+def test_named_classes_in_another_order_are_put_right_to_the_bit_and_noted(kind: str, saved: Model) -> None:
+    class Turned(Network):
+        step = -1
+
+        def logits(self, x: Array) -> Array:
+            return self.model.logits(x)[:, :: self.step]
+
+    class Likely:
+        def __init__(self, step: int) -> None:
+            self.classes_, self.step = np.arange(10)[::step], step
+
+        def predict_proba(self, x: Array) -> Array:
+            return saved.predict_proba(x)[:, :: self.step]
+
+    with_last_layer(saved, lambda w: w[::-1], saved.classes[::-1]).save("turned.npz")
+    turned_network = Turned(saved)
+    turned_network.classes = saved.classes[::-1]
+    right, turned = {
+        "load": (distill.run(SMALL | loaded(name="it")), distill.run(SMALL | loaded("turned.npz", "it"))),
+        "logits": (small_with(it=Network(saved)), small_with(it=turned_network)),
+        "probabilities": (small_with(it=Likely(1)), small_with(it=Likely(-1))),
+    }[kind]
+    assert prints(turned) == prints(right)
+    for key in ("seeds", "teachers", "teacher_sha256", "models"):
+        assert turned[key] == right[key]
+    assert right["data"]["notes"] == []
+    assert (
+        "its classes, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, were put into the order of the data" in turned["data"]["notes"][0]
+    )
 
 
 def test_a_model_that_knows_other_rows_knows_nothing_of_these(saved: Model) -> None:
-    flat = -saved.weights.flat
-    Model(type(saved.weights)(saved.weights.shapes, flat=flat), saved.sizes, saved.scaling, saved.classes).save("n.npz")
+    """The less this one thinks of a class, the likelier it calls it."""
+    with_last_layer(saved, lambda w: -w, saved.classes).save("n.npz")
     answer = command(SMALL | loaded("n.npz", "big"))
     assert answer.code == 1
     assert "the teacher 'big' knows nothing about these rows: 0." in answer.lines[0]
     assert "nothing was distilled" in answer.lines[0]
+
+
+# --- which teachers are worth hearing ---------------------------------------------------------------------------------
+
+
+def rare(rows: int = 2000, share: float = 0.03, seed: int = 0, name: str = "rare.npz") -> tuple[Array, Array]:
+    """Rows of which few are of class 1, and those hard to tell: no model that is calibrated ever chooses it."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(rows) < share).astype(int)
+    x = rng.normal(size=(rows, 4))
+    x[:, 0] += 1.4 * y
+    np.savez(name, X=x, y=y)
+    return x, y
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(400, 20), (2000, 5)])
+def test_a_teacher_of_a_rare_class_is_heard_though_it_never_chooses_it(rows: int, epochs: int) -> None:
+    rare(rows)
+    plan = {"data": {"source": "rare.npz"}, "evidence": {"seeds": 20, "workers": 1}}
+    short = {"teacher_hidden": 16, "teacher_epochs": epochs, "student_hidden": 4, "student_epochs": 1}
+    results = distill.run(plan | {"distillation": short})
+    assert len(results["seeds"]) == 20
+    assert results["failed_seeds"] == []
+    assert sum(one["teacher_accuracy"] <= results["data"]["commonest"] for one in results["seeds"]) > 10
+
+
+def test_a_teacher_that_is_right_but_far_too_sure_is_heard() -> None:
+    """Weights of classes lift the rare one above its share: worse than guessing by accuracy and cross-entropy alike."""
+    _, y = rare()
+
+    class Lifted:
+        classes_ = (0, 1)
+
+        def predict_proba(self, x: Array) -> Array:
+            return softmax(np.c_[0 * x[:, 0], 3 * (x[:, 0] - 0.7)])
+
+    results = distill.run({"data": {"source": "rare.npz"}}, teachers={"it": Lifted()})
+    assert results["teacher_val_accuracy"] < results["data"]["commonest"]
+    assert results["teacher_val_ce"] > -(y.mean() * np.log(y.mean()) + (1 - y.mean()) * np.log(1 - y.mean()))
+
+
+WEAK: dict[str, Callable[[Array, Array], dict[str, Any]]] = {
+    "untrained": lambda x, y: {"distillation": {"teacher_epochs": 0}},
+    "load": lambda x, y: loaded("untrained.npz", "it"),
+    "predictions": lambda x, y: {"teachers": {"it": {"predictions": "shuffled.npy"}}},
+    "columns": lambda x, y: {"teachers": {"it": {"predictions": "turned.npy"}}},
+    "python": lambda x, y: {"teachers": {"it": {"python": "Says"}}},
+}
+
+
+@pytest.mark.parametrize("kind", WEAK)
+def test_a_weak_teacher_is_refused_or_heard_with_a_note_as_the_plan_says(
+    kind: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("distill"), "propagate", True)
+    x, y = blobs(150)
+    np.savez("rows.npz", X=x, y=y)
+    np.save("shuffled.npy", np.random.default_rng(0).permutation(np.eye(3)[y]))
+    np.save("turned.npy", np.eye(3)[(y + 1) % 3])
+    source = {"data": {"source": "rows.npz"}}
+    tiny = {"distillation": {"teacher_epochs": 1, "student_epochs": 1, "weak_teacher": "warn"}}
+    made = distill.run(source | tiny).teacher
+    assert made is not None
+    weights = made.weights.like()
+    Model(weights, made.sizes, made.scaling, made.classes).save("untrained.npz")
+    plan, given = WEAK[kind](x, y), {"it": Says(lambda n: np.full((n, 3), 1 / 3))} if kind == "python" else {}
+    with pytest.raises(DistillError, match=r"nothing was distilled.*distillation.weak_teacher: warn") as refused:
+        distill.run(source | plan, teachers=given)
+    assert re.search("learned nothing|knows nothing|its columns fit the order 2, 0, 1", str(refused.value))
+    with caplog.at_level(logging.WARNING, "distill"):
+        results = distill.run(source | plan, ["distillation.weak_teacher=warn"], teachers=given)
+    (note,) = results["data"]["notes"]
+    assert note.split(";")[0] in str(refused.value)
+    assert any(note.split(";")[0] in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+
+
+@pytest.mark.parametrize("source", ["digits", "clouds.npz", "rare.npz"])
+def test_an_untrained_network_is_never_heard(source: str) -> None:
+    """By luck it may well tell clouds of rows apart."""
+    x, y = blobs(150)
+    np.savez("clouds.npz", X=x, y=y)
+    rare()
+    plan = {"data": {"source": source}, "distillation": {"teacher_epochs": 0, "max_samples": 300, "student_epochs": 0}}
+    with pytest.raises(DistillError, match=r"^none of 40 seeds can be run; seed 0: the teacher learned nothing: "):
+        distill.run(plan | {"evidence": {"seeds": 40, "workers": 1}})
+
+
+def test_validation_rows_of_one_class_leave_the_judgement_to_the_others() -> None:
+    x, y = blobs(60, 2)
+    y[:] = np.arange(60) >= 3
+    x[:, 0] = 9 * y
+    np.savez("rows.npz", X=x, y=y)
+    plan = {"data": {"source": "rows.npz"}, "distillation": {"train_ratio": 0.9}}
+    results = distill.run(plan)
+    assert results["data"]["commonest"] == 1
+    assert results["data"]["notes"] == []
 
 
 @pytest.mark.parametrize("words", [("run", "--quiet"), ("check",)])
@@ -514,21 +645,93 @@ def test_probabilities_that_are_none_are_refused_with_their_sum(answer: Callable
         small_with(it=Says(answer))
 
 
+def test_percentages_from_an_object_are_told_what_to_be_divided_by() -> None:
+    with pytest.raises(DataError, match=r"teacher 'it': row 0 is .*, with a sum of 100; .*; divide them by 100$"):
+        small_with(it=Says(lambda n: np.full((n, 10), 10.0)))
+
+
 def test_an_object_that_knows_nothing_is_no_teacher() -> None:
     with pytest.raises(DistillError, match=r"the teacher 'it' knows nothing about these rows: 0.1"):
         small_with(it=Says(lambda n: np.full((n, 10), 0.1)))
 
 
-def test_what_it_raises_is_raised_and_the_last_run_stays(saved: Model) -> None:
+def test_what_it_raises_is_told_in_words_and_the_last_run_stays(saved: Model) -> None:
     def fail(n: int) -> Any:
         raise ZeroDivisionError("of its own")
 
     plan = SMALL | {"output": {"folder": "run"}}
     distill.run(plan)
     before = {one.name: one.read_bytes() for one in Path("run").iterdir()}
-    with pytest.raises(ZeroDivisionError, match=r"of its own"):
+    says = (
+        r"teacher 'it': predict_proba of Says fails on .*: ZeroDivisionError: of its own; .*types.SimpleNamespace\(pre"
+    )
+    with pytest.raises(DistillError, match=says) as raised:
         distill.run(plan, teachers={"it": Says(fail)})
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert {one.name: one.read_bytes() for one in Path("run").iterdir()} == before
+
+
+class Frame:
+    """As much of a DataFrame as an object that wants its columns by name looks at."""
+
+    def __init__(self, values: Array, columns: Sequence[str]) -> None:
+        self.values, self.columns = values, columns
+
+
+class ByName(Nearest):
+    """A teacher that was fitted on some named columns, and takes nothing else."""
+
+    def __init__(self, x: Array, y: Array, names: Sequence[str], kind: type = Frame) -> None:
+        super().__init__(x, y)
+        self.feature_names_in_, self.kind = np.array(list(names), object), kind
+
+    def predict_proba(self, x: Any) -> Array:
+        if not isinstance(x, self.kind):
+            raise ValueError("Specifying the columns using strings is only supported for dataframes")
+        assert not isinstance(x, Frame) or list(x.columns) == self.feature_names_in_.tolist()
+        return super().predict_proba(x.values if isinstance(x, Frame) else x)
+
+
+def test_columns_by_name_come_by_name_in_the_order_of_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs(150)
+    text_file("rows.csv", x, y)
+    plan, order = {"data": {"source": "rows.csv"}}, [3, 1, 0]
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=Frame))
+    expected = distill.run(plan, teachers={"it": Nearest(x, y)})
+    assert prints(distill.run(plan, teachers={"it": ByName(x, y, "wxyz")})) == prints(expected)
+    some = ByName(x[:, order], y, "zxw")
+    assert distill.run(plan, teachers={"it": some})["teacher_val_accuracy"] > 0.9
+    np.testing.assert_array_equal(some.asked[0][0], x[distill.load_data(distill.load_config(plan)).train.ids[0]][order])
+    with pytest.raises(
+        DataError, match=r"'it': was fitted on the columns w, q, but the data have w, x, y, z, without 'q'"
+    ):
+        distill.run(plan, teachers={"it": ByName(x, y, "wq")})
+    counted = ByName(x, y, [f"Column_{i}" for i in range(4)], np.ndarray)
+    assert prints(distill.run(plan, teachers={"it": counted})) == prints(expected)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    turned = ByName(x[:, ::-1], y, "zyxw", np.ndarray)
+    assert distill.run(plan, teachers={"it": turned})["teacher_val_accuracy"] == expected["teacher_val_accuracy"]
+    with pytest.raises(
+        DistillError, match=r"teacher 'it': .* only supported for dataframes; install pandas .*columns="
+    ):
+        distill.run(plan, teachers={"it": ByName(x, y, "wxyz")})
+    np.savez("rows.npz", X=x, y=y)
+    with pytest.raises(DistillError, match=r"teacher 'it': .* only supported for dataframes; .*columns=\[\.\.\.\]"):
+        distill.run({"data": {"source": "rows.npz"}}, teachers={"it": ByName(x, y, "wxyz")})
+
+
+def test_a_pipeline_of_scikit_learn_by_column_names_teaches_without_a_warning() -> None:
+    pandas = pytest.importorskip("pandas")
+    compose, linear, pipeline, scaling = (
+        pytest.importorskip(f"sklearn.{name}") for name in ("compose", "linear_model", "pipeline", "preprocessing")
+    )
+    x, y = blobs(150)
+    text_file("rows.csv", x, np.array(["cat", "dog", "eel"])[y])
+    table = pandas.read_csv("rows.csv")
+    chosen = compose.make_column_transformer((scaling.StandardScaler(), ["z", "x"]))
+    for model in (pipeline.make_pipeline(chosen, linear.LogisticRegression()), linear.LogisticRegression()):
+        model.fit(table[["y", "z", "x", "w"]], table.kind)
+        assert distill.run({"data": {"source": "rows.csv"}}, teachers={"it": model})["teacher_val_accuracy"] > 0.9
 
 
 def test_a_missing_method_is_a_type_error_that_names_it(saved: Model) -> None:
@@ -589,16 +792,24 @@ def test_layers_that_are_none_are_refused_by_name(features: Callable[[Array], An
         distill.run(SMALL | terms({"loss": "hint", "weight": 1}), teachers={"it": Odd(saved)})
 
 
-@pytest.mark.parametrize("classes", [range(9), range(1, 11), [1, 0, *range(2, 10)], list("abcdefghij")], ids=str)
-def test_classes_that_are_not_the_data_s_are_refused_with_both(classes: Any, saved: Model) -> None:
+@pytest.mark.parametrize(
+    ("classes", "advice"),
+    [
+        (range(9), "fit it on rows of every class, or give it a column for 9 too"),
+        ([0, 1, 2, 3, 5, 6, 8, 9], "fit it on rows of every class, or give it a column for 4, 7 too"),
+        (range(1, 11), "name the same classes, in any order"),
+        (list("abcdefghij"), "name the same classes, in any order"),
+        ([0, 0, *range(1, 10)], "name the same classes, in any order"),
+    ],
+    ids=str,
+)
+def test_classes_that_are_not_the_data_s_are_refused_with_both(classes: Any, advice: str, saved: Model) -> None:
     near = Nearest(np.zeros((10, 64)), np.arange(10))
     near.classes_ = np.array(classes)
     network = Network(saved)
     network.classes = tuple(classes)
     for one in (near, network):
-        with pytest.raises(
-            DataError, match=r"its classes are .*, those of the data 0, 1, 2, .*; they must be the same"
-        ):
+        with pytest.raises(DataError, match=rf"its classes are .*, those of the data 0, 1, 2, .*; {advice}"):
             small_with(it=one)
 
 

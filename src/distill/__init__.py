@@ -10,6 +10,7 @@ The house, floor by floor; a room imports only from floors below its own (tests/
        bench                           how fast a step is on this machine
     4  train  evidence                 epochs and judging . the control, statistics, the verdict
     3  model  loop  places             a finished network, one file . the steps of a training . a plan's files
+       worth                           whether a teacher's answers are more than chance, and in order
     2  data  metrics                   rows . what is measured
        answers  predictions  given     what a teacher said . what another program predicted . objects from Python
        objective  live                 the list of terms: those that fold . those that do not

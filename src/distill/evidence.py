@@ -87,14 +87,14 @@ def bootstrap(differences: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def verdict(seeds: Sequence[Mapping[str, Any]], *, shared: bool = False) -> dict[str, Any]:
+def verdict(seeds: Sequence[Mapping[str, Any]], *, shared: bool = False, failed: int = 0) -> dict[str, Any]:
     """Did distillation help? From one record a seed: accuracy and ce of student and control on `rows` held-out rows.
 
     One seed: McNemar's exact test on its rows. Several: the exact sign-flip test and a bootstrap interval over the
     seeds. Seeds that are `shared`, with one split and teacher, differ by the students' chance alone: then the rows of
     the average seed must say the same, and p and interval are the wider of the two. `outcome` is helped or hurt only
     where p <= 0.05 and the interval leaves out 0. Gains are differences of accuracies (shares, 0 to 1), `ce_gain` is
-    the fall in cross-entropy in nats.
+    the fall in cross-entropy in nats. Of `failed` seeds, which could not be run, the text says how many there are.
     """
     gains = np.array([one["student_accuracy"] - one["control_accuracy"] for one in seeds])
     ce_gains = np.array([one["control_ce"] - one["student_ce"] for one in seeds])
@@ -117,6 +117,7 @@ def verdict(seeds: Sequence[Mapping[str, Any]], *, shared: bool = False) -> dict
     of = f"{wins} of {len(seeds)} seeds" if len(seeds) > 1 else "one seed"
     of += " of one teacher and split" if len(seeds) > 1 and shared else ""
     of += "" if sure and len(seeds) > 1 else f", p = {p:.2g}"
+    of += f"; {failed} of {failed + len(seeds)} seeds could not be run" if failed else ""
     sentence = outcome if not sure else f"distillation {outcome}"
     return {
         "outcome": outcome,
@@ -139,15 +140,21 @@ def advice(
     softness: Sequence[float],
     follows: float | None,
     listens: bool = True,
+    failed: Sequence[int] = (),
 ) -> list[str]:
     """What the measurements suggest to try; empty where they suggest nothing.
 
     `softness` holds, per teacher term, the soft targets' mean entropy as a share of its maximum, log M; `follows` the
     student's agreement with the teacher on its own training rows, or None without a teacher's term; `listens` tells
-    whether the student listens to any teacher at all.
+    whether the student listens to any teacher at all; `failed` are the seeds that could not be run.
     """
     control = float(np.mean([one["control_accuracy"] for one in seeds]))
     said = []
+    if failed:
+        lost = f"Seed {failed[0]}" if len(failed) == 1 else f"Seeds {', '.join(map(str, failed[:12]))}"
+        lost += ", ..." if len(failed) > 12 else ""
+        what = "could not be run; where what stops a seed goes with its outcome, the verdict on the others is biased"
+        said.append(f"{lost} {what}. Figures of one seed are those of seed {seeds[0]['seed']}.")
     if listens and all(one["teacher_accuracy"] is not None for one in seeds):
         teacher = float(np.mean([one["teacher_accuracy"] for one in seeds]))
         compared = f"The teacher ({teacher:.4f}) is no better than the control ({control:.4f})"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,14 @@ class Model:
 def from_training(weights: Vector, sizes: Sequence[int], data: Data) -> Model:
     """A model with a frozen copy of the weights that training left, and the data's scaling and classes."""
     return Model(weights.frozen(), tuple(sizes), data.scaling, data.classes, data.names, data.label)
+
+
+def reordered(model: Model, places: Array) -> Model:
+    """The model with its classes in another order: the first is the one that stood at places[0], and so on."""
+    weights = Vector(model.weights.shapes, flat=model.weights.flat.copy())
+    last = weights.views[f"w{len(model.sizes) - 1}"]
+    last[:] = last[places]
+    return replace(model, weights=weights.frozen(), classes=tuple(model.classes[i] for i in places))
 
 
 def load_model(path: str | Path) -> Model:

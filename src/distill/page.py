@@ -135,7 +135,8 @@ def _plan(folder: Path) -> config.Config:
 def _verdict(results: Mapping[str, Any]) -> str:
     found = results["verdict"]
     kind = {"helped": "helped", "hurt": "hurt"}.get(found["outcome"], "even")
-    advice = "".join(f"<li>{escape(sentence)}</li>" for sentence in results["advice"])
+    failed = [f"Seed {one['seed']} could not be run: {one['error']}" for one in results.get("failed_seeds", ())]
+    advice = "".join(f"<li>{escape(printable(sentence))}</li>" for sentence in [*failed, *results["advice"]])
     return (
         f"<h1>Did distillation help? {_name(results['data']['source'])}</h1>"
         f"<p class='verdict {kind}'>{escape(found['text'][0].upper() + found['text'][1:])}</p>"
@@ -155,9 +156,10 @@ def _size(ratio: float | None) -> str:
 def _one_seed(results: Mapping[str, Any]) -> str:
     """With several seeds the verdict is over all of them; what the page shows below is one run."""
     first, count = results["seeds"][0]["seed"], len(results["seeds"])
-    if count == 1:
+    if count == 1 and not results.get("failed_seeds"):
         return ""
-    what = f"The verdict is over {count} seeds; the figures, curves and rows from here on are those of seed {first}"
+    over = f"{count} seeds" if count > 1 else "one seed"
+    what = f"The verdict is over {over}; the figures, curves and rows from here on are those of seed {first}"
     return f"<p class=soft>{what}, except under Every seed.</p>"
 
 
@@ -215,7 +217,8 @@ def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
     plan = _plan(folder)
     try:
         short = plan.distillation
-        data = rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed)
+        seed = short.random_seed if plan.evidence.share_teacher else results["seeds"][0]["seed"]
+        data = rows.load(plan.data, short.train_ratio, short.max_samples, seed)
         if data.fingerprint() != results["data"]["sha256"]:
             raise DataError(f"{plan.data.source}: its rows are no longer those of the run")
         shown, student = data.judged[split], load_model(folder / "student.npz")

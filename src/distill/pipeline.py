@@ -1,11 +1,12 @@
 """The story of a run: data -> teachers -> student and control -> results."""
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from distill import config as configuration
 from distill import data as rows
@@ -13,7 +14,7 @@ from distill import environment, places
 from distill.config import Config, Output, heard
 from distill.data import Data
 from distill.data.table import Source
-from distill.errors import ConfigError, DistillError
+from distill.errors import ConfigError, DistillError, OutputError
 from distill.evidence import control_course
 from distill.given import check_given
 from distill.parallel import each
@@ -25,6 +26,8 @@ from distill.teacher import listen_to_all, needed, obtain
 from distill.train import OnEpoch
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+NO_SEED_HELPS = (ConfigError, OutputError)  # what would stop every seed alike
 
 
 def run(
@@ -39,8 +42,9 @@ def run(
     texts like "distillation.temperature=2". A file's run is kept in its run folder; a mapping's only where
     `output.folder` names one. `on_epoch(model, record)` hears of every epoch. `teachers` are objects by name, anything
     with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does not know
-    is added to it. Raises a DistillError: ConfigError, DataError, DivergedError, OutputError, or itself where a teacher
-    learned nothing; TypeError for an object that lacks a method.
+    is added to it. Of several seeds, one that cannot be run is reported and the others go on. Raises a DistillError:
+    ConfigError, DataError, DivergedError, OutputError, or itself where a teacher learned nothing; TypeError for an
+    object that lacks a method.
     """
     started = perf_counter()
     given = teachers or {}
@@ -49,21 +53,55 @@ def run(
     plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
     if isinstance(config, Config):
         plan = plan.read_from(config.file, config.layer_files)
-    seed, threads = plan.distillation.random_seed, environment.threads(plan.performance.threads)
     places.check(plan, {})
     if plan.performance.cache is not None:
         make_folder(Path(plan.performance.cache))
     if words := places.replaced(plan):
         log.warning(words)
-    data = load_data(plan, seed)  # before the record, which clears what an interrupted run left
-    examine(plan, data, given)
+    threads, raw = environment.threads(plan.performance.threads), rows.read(plan.data)
+    left = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
+    failed: dict[int, DistillError] = {}
+    data = first_that_runs(left, failed, lambda seed: load_data(plan, seed, raw))
+    examine(plan, data, given)  # before the record, which clears what an interrupted run left
+    ready = {left[0]: data}
     with Record(plan, on_epoch) as record:
-        first = experiment(plan, seed, record, data, threads=threads, given=given)
-        seeds = [first.figures(), *repeat(plan, first)]
-        results = collect(plan, first, seeds, perf_counter() - started)
+
+        def whole(seed: int) -> Experiment:
+            record.restart()
+            kept = data if plan.evidence.share_teacher else ready.pop(seed, None)
+            return experiment(plan, seed, record, kept or load_data(plan, seed, raw), threads=threads, given=given)
+
+        first = first_that_runs(left, failed, whole)
+        seeds = [first.figures(), *repeat(plan, first, left[1:], failed)]
+        lost = [{"seed": seed, "error": str(failed[seed])} for seed in sorted(failed)]
+        results = collect(plan, first, seeds, perf_counter() - started, lost)
         record.finish(results)
         first.end()
     return results
+
+
+def first_that_runs(left: list[int], failed: dict[int, DistillError], make: Callable[[int], T]) -> T:
+    """What `make` gives under the first seed that it does not fail for; the seeds before it move from `left` to
+    `failed`. Raises the very first error where no seed is left."""
+    while True:
+        try:
+            return make(left[0])
+        except NO_SEED_HELPS:
+            raise
+        except DistillError as error:
+            if len(left) == 1 and not failed:
+                raise
+            _give_up(left.pop(0), error, failed)
+        if not left:
+            seed, first = min(failed.items())
+            again = copy(first)  # its kind and words, without a model: what is on disk is another seed's
+            again.args = (f"none of {len(failed)} seeds can be run; seed {seed}: {first}",)
+            raise again
+
+
+def _give_up(seed: int, error: DistillError, failed: dict[int, DistillError]) -> None:
+    log.warning("seed %d cannot be run: %s", seed, error)
+    failed[seed] = error
 
 
 def experiment(
@@ -79,6 +117,8 @@ def experiment(
     teachers = dict(shared.teachers) if shared else {}
     for name in plan.teachers if not shared else ():
         teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
+        for note in teachers[name].notes:
+            log.warning("%s", note)
         if trained := teachers[name].trained:
             record.keep(teacher_file(name, plan.teachers), trained)
     seen = shared.seen if shared else view(plan.student, data, seed)
@@ -115,12 +155,15 @@ def examine(plan: Config, data: Data, given: Collection[str] = ()) -> None:
             needed(plan.student.stages, name, found.depth, len(plan.student.hidden))
 
 
-def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
-    """The figures of the further seeds, in their order, computed on all cores."""
+def repeat(
+    plan: Config, first: Experiment, seeds: Sequence[int], failed: dict[int, DistillError]
+) -> Iterator[dict[str, Any]]:
+    """The figures of the further seeds, in their order, computed on all cores; those that cannot be run go to
+    `failed`."""
     quiet = Record(replace(plan, output=Output(None)), lambda name, epoch: None)
     shared = first if plan.evidence.share_teacher else None
 
-    def once(seed: int) -> dict[str, Any]:
+    def once(seed: int) -> dict[str, Any] | DistillError:
         try:
             data = shared.data if shared else load_data(plan, seed, first.data.raw)
             found = experiment(plan, seed, quiet, data, shared, threads)
@@ -128,19 +171,23 @@ def repeat(plan: Config, first: Experiment) -> Iterator[dict[str, Any]]:
             if not shared:
                 found.end()
             return figures
-        except DistillError as error:
+        except NO_SEED_HELPS as error:
             error.args = (f"seed {seed}: {error}",)
             raise
+        except DistillError as error:
+            return error
 
-    seeds = [first.seed + i for i in range(1, plan.evidence.seeds)]
     workers = 1 if (asked := _asked_anew(plan)) else plan.evidence.workers
-    if asked and len(seeds) > 1:
+    if asked and seeds:
         log.info("further seeds run in this process: an object from Python (%s) is asked about rows with noise", asked)
     one_by_one = len(seeds) == 1 or workers == 1
     threads = environment.threads(plan.performance.threads) if one_by_one else 1  # else the processes take the cores
-    for figures in each(once, seeds, workers):
-        log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", figures)
-        yield figures
+    for seed, found in zip(seeds, each(once, seeds, workers), strict=True):
+        if isinstance(found, DistillError):
+            _give_up(seed, found, failed)
+        else:
+            log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", found)
+            yield found
 
 
 def _asked_anew(plan: Config) -> str:

@@ -28,6 +28,7 @@ class Predictions:
     place: Array
     kind: str
     print: str
+    notes: tuple[str, ...] = ()
 
     def of(self, ids: Array) -> Array | None:
         """The logits of the rows of these numbers, or None where one has none."""
@@ -39,8 +40,8 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     """Read and check a file of predictions. Raises DataError.
 
     Its rows are those of the source in their order, or the training rows in theirs, or those that a column or array
-    `row` numbers, from 0. Columns are the classes in the order of the data; where the file names them (the header of a
-    CSV, the array `classes` of an NPZ) they are held against it. `kind`: probabilities, logits, or auto, which goes by
+    `row` numbers, from 0. Columns are the classes in the order of the data, or in any where the file names them (the
+    header of a CSV, the array `classes` of an NPZ). `kind`: probabilities, logits, or auto, which goes by
     the numbers.
     """
     found = locate(path)
@@ -53,9 +54,8 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
         raise DataError(
             f"{who}: numbers of shape {values.shape} ({values.dtype}); must be (rows, {m}), a column a class"
         )
-    if classes is not None and [spelled(one) for one in classes] != [spelled(one) for one in data.classes]:
-        ours, theirs = (", ".join(map(str, some)) for some in (data.classes, classes))
-        raise DataError(f"{who}: its classes are {theirs}, those of the data {ours}; give the same, in the same order")
+    places, notes = class_order(who, data.classes if classes is None else classes, data.classes)
+    values = values if places is None else values.take(places, axis=1)
     if named not in (None, *KINDS) or (kind != "auto" and named not in (None, kind)):
         raise DataError(f"{who}: holds {named}, but kind is {kind}; name the array logits or probabilities")
     logits, kind = as_logits(values, kind if named is None else named, who)
@@ -76,7 +76,29 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
         raise DataError(f"{who}: {what} ({missing.size} of {len(data.train)} are missing); predict every training row")
     there = np.flatnonzero(place >= 0)
     digest = hashlib.sha256(logits[place[there]].tobytes() + there.tobytes()).hexdigest()
-    return Predictions(logits, place, kind, digest)
+    return Predictions(logits, place, kind, digest, notes)
+
+
+def class_order(who: str, theirs: Sequence[Any], classes: Sequence[Any]) -> tuple[Array | None, tuple[str, ...]]:
+    """Where each class of the data stands among those that a teacher names, and a note of it; (None, ()) where both
+    have one order. Raises DataError where they are not the same classes."""
+    named, wanted = ([spelled(label) for label in some] for some in (theirs, classes))
+    if named == wanted:
+        return None, ()
+    place = {label: i for i, label in enumerate(named)}
+    if len(named) == len(wanted) and place.keys() == set(wanted):
+        note = f"{who}: its classes, {listed(theirs)}, were put into the order of the data's"
+        return np.array([place[label] for label in wanted]), (note,)
+    lacking = [label for label in wanted if label not in place]
+    advice = "name the same classes, in any order"
+    if lacking and place.keys() < set(wanted):
+        advice = f"fit it on rows of every class, or give it a column for {listed(lacking)} too"
+    raise DataError(f"{who}: its classes are {listed(theirs)}, those of the data {listed(classes)}; {advice}")
+
+
+def listed(items: Sequence[Any], most: int = 12) -> str:
+    """Items for a message, the first of them where there are many."""
+    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
 
 
 def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
@@ -94,14 +116,25 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
         row = int(np.argmin(fits))
         what = f"numbers from 0 to 1, as of probabilities, but row {row} sums to {sums[row]:.6g}"
         raise DataError(f"{who}: {what}; set kind to logits or probabilities, and mend the sums")
+    if kind == "auto" and not fits.all() and _one_total(values):
+        what = f"no number is negative and every row sums to {sums[0]:.6g}, as of percentages or counts"
+        raise DataError(f"{who}: {what}; divide them by that sum, or set kind to logits")
     kind = ("probabilities" if fits.all() else "logits") if kind == "auto" else kind
     if kind == "logits":
         return small, kind
     if not fits.all():
         row = int(np.argmin(fits))
         what = f"row {row} is {values[row].tolist()[:6]}, with a sum of {sums[row]:.6g}"
-        raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; mend them, or give logits as such")
+        advice = f"divide them by {sums[row]:.6g}" if _one_total(values) else "mend them, or give logits as such"
+        raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; {advice}")
     return np.log(np.maximum(values, LEAST)).astype(np.float32), kind
+
+
+def _one_total(values: Array) -> bool:
+    """Whether several rows without a negative number share one sum, to rounding: shares of it, rather than logits."""
+    sums = values.sum(axis=1)
+    alike = np.ptp(sums) <= SUM_WITHIN * sums.max(initial=0)
+    return len(sums) > 1 and bool(alike and sums.min() > 0 and values.min() >= 0)
 
 
 def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
@@ -152,7 +185,7 @@ def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
     values = np.asarray(csvfile.table(sheet, columns, None).x)
     ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
     classes = [header[i] for i in columns] if header else None
-    prefixed = classes is not None and classes != list(names) and all(one.startswith("p_") for one in classes)
+    prefixed = classes is not None and set(classes) != set(names) and all(one.startswith("p_") for one in classes)
     if prefixed and classes:
         classes = [one.removeprefix("p_") for one in classes]
     return values, classes, "probabilities" if prefixed else None, ids

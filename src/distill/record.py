@@ -45,6 +45,12 @@ class Record:
                 log.warning("kept in %s: %s", self.folder.partial, ", ".join(kept))
             self.folder.__exit__()
 
+    def restart(self) -> None:
+        """Forget the epochs so far, which are of a seed that could not be run; its models are replaced by the next."""
+        if self.metrics:
+            self.metrics.seek(0)
+            self.metrics.truncate()
+
     def hear(self, name: str, epoch: dict[str, Any]) -> None:
         """Write down one epoch of one model."""
         if self.metrics:

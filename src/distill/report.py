@@ -43,10 +43,18 @@ def run_text(results: Mapping[str, Any]) -> str:
             *_folded("student:", results["objective"]),
             *_folded("control:", f"{results['control_objective']}, with the same initial weights and batches"),
             f"verdict:     {found['text']} (student - control, {SPLITS[found['split']]} accuracy)",
+            *_failed_text(results["failed_seeds"]),
             *(f"{'':13}{line}" for sentence in results["advice"] for line in wrap(sentence, 92)),
             f"total:       {results['timings']['total_seconds']:.2f} s",
         ]
     )
+
+
+def _failed_text(failed: Sequence[Mapping[str, Any]], most: int = 5) -> list[str]:
+    """A line for each seed that could not be run, or for the first of many."""
+    lines = [f"seed {one['seed']}: {one['error']}" for one in failed[:most]]
+    lines += [f"and {len(failed) - most} more, in results.json"] if len(failed) > most else []
+    return [part for i, line in enumerate(lines) for part in _folded("" if i else "failed:", line)]
 
 
 def _teachers_text(teachers: Mapping[str, Any]) -> list[str]:

@@ -110,8 +110,15 @@ class Experiment:
         }
 
 
-def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]], seconds: float) -> Results:
-    """Judge the first seed's networks on the rows that none was trained on, and every seed for the verdict.
+def collect(
+    plan: Config,
+    first: Experiment,
+    seeds: Sequence[Mapping[str, Any]],
+    seconds: float,
+    failed: Sequence[Mapping[str, Any]] = (),
+) -> Results:
+    """Judge the first seed's networks on the rows that none was trained on, and every seed for the verdict. `failed`
+    are the seeds that could not be run, each with its error.
 
     Accuracies and agreements are shares from 0 to 1, cross-entropies are in nats, seconds are wall-clock. What cannot
     be known of a teacher, such as the size of one that is a file of predictions, is None.
@@ -124,7 +131,7 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
         | _epochs(one)
         for name, one in learned.items()
     }
-    found = verdict(seeds, shared=plan.evidence.share_teacher)
+    found = verdict(seeds, shared=plan.evidence.share_teacher, failed=len(failed))
     heard_alone = first.teachers[next(iter(first.shares))] if len(first.shares) == 1 else None
     networks = {name: one.trained for name, one in first.teachers.items() if one.trained}
     own = {"teacher": heard_alone.trained} if heard_alone and heard_alone.trained else {}
@@ -133,13 +140,21 @@ def collect(plan: Config, first: Experiment, seeds: Sequence[Mapping[str, Any]],
         _headline(judged, list(data.judged))
         | {
             "verdict": found,
-            "advice": advice(seeds, found["outcome"], _softness(plan, first), _follows(first), bool(first.heard)),
+            "advice": advice(
+                seeds,
+                found["outcome"],
+                _softness(plan, first),
+                _follows(first),
+                bool(first.heard),
+                [one["seed"] for one in failed],
+            ),
             "seeds": list(seeds),
+            "failed_seeds": list(failed),
             "objective": formula(plan.student.stages),
             "control_objective": formula(control_course(plan.student.stages)),
             "models": judged,
             "teachers": {name: _teacher(first, name) for name in first.teachers},
-            "data": describe(data, first.seen),
+            "data": describe(data, first.seen, [note for one in first.teachers.values() for note in one.notes]),
             "teacher_sha256": _print(first),
             "history": {name: one.history for name, one in timed.items()}
             | {f"teacher.{name}": one.history for name, one in networks.items() if len(first.teachers) > 1}
@@ -216,9 +231,9 @@ def _print(first: Experiment) -> str | None:
     return prints[0] if len(prints) == 1 else hashlib.sha256("".join(map(str, prints)).encode()).hexdigest()
 
 
-def describe(data: Data, seen: Data) -> dict[str, Any]:
-    """The data in figures, and what the student saw of them; `commonest` is the validation accuracy of always guessing
-    the commonest class."""
+def describe(data: Data, seen: Data, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The data in figures, what the student saw of them, and their notes before further `notes`; `commonest` is the
+    validation accuracy of always guessing the commonest class."""
     rows = {"train": len(data.train), "validation": len(data.validation)}
     return {
         "source": data.source,
@@ -230,7 +245,7 @@ def describe(data: Data, seen: Data) -> dict[str, Any]:
         "classes": list(data.classes),
         "scale": data.scaling.kind,
         "commonest": metrics.commonest_share(data.train.y, data.validation.y),
-        "notes": list(data.notes),
+        "notes": [*data.notes, *notes],
     }
 
 

@@ -12,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from distill import metrics, predictions
+from distill import metrics, predictions, worth
 from distill.answers import Answers, Respond, keep
 from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
-from distill.data import Data, Rows, spelled
+from distill.data import Data, Rows
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
-from distill.given import depth_of, method_of, sound
-from distill.model import Model, load_model
+from distill.given import classes_of, depth_of, layers_of, method_of
+from distill.model import Model, load_model, reordered
 from distill.nn import mlp
 from distill.nn.vector import Array
+from distill.predictions import class_order, listed
 from distill.train import OnEpoch, Trained, fit
 
 
@@ -46,6 +47,7 @@ class Obtained:
     print: str | None = None  # SHA-256 of its weights, or of its predictions
     key: str | None = None  # SHA-256 of all that its answers depend on, where they may be cached
     kind: str | None = None  # logits or probabilities, where that had to be found out
+    notes: tuple[str, ...] = ()  # what was changed about it, or speaks against it, a sentence each
     judged: dict[bytes, Array | None] = field(default_factory=dict)  # what it said of rows that models are judged on
 
     def unchanged(self) -> bool:
@@ -99,16 +101,15 @@ def obtain(
     threads: int = 1,
     given: object = None,
 ) -> Obtained:
-    """Get one teacher of the plan, and refuse one that knows nothing. `above` are those that it may have learned from,
-    `given` the object where it comes from Python.
+    """Get one teacher of the plan, and judge whether it is worth hearing. `above` are those that it may have learned
+    from, `given` the object where it comes from Python.
 
-    Raises DistillError where it is no better than always guessing the commonest class, DataError where it does not fit
-    the data, TypeError where an object lacks a method.
+    Raises DistillError where its answers go no better with the labels than chance or its columns fit another order,
+    unless distillation.weak_teacher is warn; DataError where it does not fit the data, TypeError where an object lacks
+    a method.
     """
     wanted = _Wanted(name, plan, data, above, seed, on_epoch, threads, given)
-    obtained = OBTAIN[wanted.own.origin](wanted)
-    _worth_hearing(obtained, wanted.own, data)
-    return obtained
+    return _judge(OBTAIN[wanted.own.origin](wanted), wanted)
 
 
 def needed(stages: Sequence[Stage], name: str, depth: int, hidden: int) -> list[int]:
@@ -190,35 +191,75 @@ def _print_of(teacher: Obtained, rows: Rows) -> str:
     return digest.hexdigest()
 
 
-def _worth_hearing(teacher: Obtained, plan: Teacher, data: Data) -> None:
-    rows, where = data.validation, "validation"
-    guessing = metrics.commonest_share(data.train.y, rows.y)
-    logits = teacher.logits(rows)
-    if logits is None:
-        known = np.flatnonzero(data.train.y >= 0)
-        rows, where = data.train.take(known), "training"
-        guessing, logits = metrics.commonest_share(rows.y, rows.y), teacher.logits(rows)
-        assert logits is not None
-    elif guessing == 1:
-        raise DistillError(
-            "the validation rows hold a single class, so that guessing it is always right and no teacher can be judged;"
-            " lower train_ratio, or give more rows of the other classes"
-        )
-    accuracy = metrics.accuracy(logits, rows.y)
-    if accuracy > guessing:
-        return
-    known_as = "the teacher" if teacher.name == "teacher" else f"the teacher {teacher.name!r}"
-    compared = f"always guessing the commonest class gives {guessing:.4f}; nothing was distilled"
-    if plan.origin == "trained":
-        raise DistillError(
-            f"{known_as} learned nothing: {accuracy:.4f} of the {where} rows right after {plan.epochs} epochs, "
-            f"while {compared}. Try more teacher_epochs, another learning_rate (now {plan.learning_rate:g}), or check "
-            f"the label column"
-        )
-    raise DistillError(
-        f"{known_as} knows nothing about these rows: {accuracy:.4f} of the {where} rows right, while {compared}. "
-        "Check that its classes stand in the order of the data's, and its rows in that of the source"
+def _judge(teacher: Obtained, wanted: _Wanted) -> Obtained:
+    """Refuse a teacher that is not worth hearing, or note it where the plan goes on all the same."""
+    fault, advice = _fault(teacher, wanted)
+    if not fault:
+        return teacher
+    if wanted.plan.distillation.weak_teacher == "refuse":
+        further = "or go on all the same with distillation.weak_teacher: warn"
+        raise DistillError(f"{fault}; nothing was distilled. {advice}, {further}")
+    return replace(
+        teacher, notes=(*teacher.notes, f"{fault}; heard all the same, as distillation.weak_teacher is warn")
     )
+
+
+def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
+    """What speaks against a teacher, and what to do about it; two empty texts where nothing does.
+
+    Its answers must go with the labelled rows, those trained on included, and be of some use on the validation rows
+    alone; test rows have no say.
+    """
+    data, known, trained = wanted.data, wanted.data.train.y, wanted.own.origin == "trained"
+    learned = data.train.take(worth.sample(known))
+    pairs = [(np.concatenate([part[0] for _, part in teacher.ask(learned, ())]), learned.y)]
+    held_out = teacher.logits(data.validation)
+    pairs += [] if held_out is None else [(held_out, data.validation.y)]
+    logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    if not trained and (order := worth.order(logits, labels)) is not None:
+        return _misplaced(teacher.name, order, logits, labels, data.classes)
+    judged, where = worth.Worth(*pairs[-1], known), "training" if held_out is None else "validation"
+    took_steps = teacher.trained is None or teacher.trained.steps > 0
+    asked = worth.least_fit(len(labels), worth.CLEARLY if trained else worth.CHANCE)
+    goes = (reached := worth.fit(logits, labels)) < asked
+    if took_steps and judged.of_use and (goes or (trained and worth.Worth(*pairs[0], learned.y).informed)):
+        return "", ""
+    what = _weak(teacher.name, wanted.own, judged, where)
+    if not goes:
+        better = f"fit {round(-reached, 1) + 0.0} standard deviations better than in random order"
+        what += f"; its answers to {len(labels):,} labelled rows {better}, and {-asked:.1f} are asked for"
+    if trained:
+        rate = f"another learning_rate (now {wanted.own.learning_rate:g})"
+        return what, f"Try more teacher_epochs, {rate}, check the label column"
+    return what, (
+        "Check that its classes stand in the order of the data's, and its rows in that of the source (a file of the "
+        "training rows fits one split alone)"
+    )
+
+
+def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: Sequence[Any]) -> tuple[str, str]:
+    now, then = (metrics.accuracy(some, labels) for some in (logits, logits[:, np.argsort(order)]))
+    fits = f"but its columns fit the order {listed([classes[k] for k in order])}, in which it is right on {then:.4f}"
+    return (
+        f"{_known_as(name)} is right on {now:.4f} of {len(labels):,} labelled rows, {fits}",
+        "Put its columns into the order of the data's classes, or name them (classes of an NPZ or an object, the "
+        "header of a CSV)",
+    )
+
+
+def _weak(name: str, plan: Teacher, judged: worth.Worth, where: str) -> str:
+    trained = plan.origin == "trained"
+    verdict = "learned nothing" if trained else "knows nothing about these rows"
+    after = f" after {plan.epochs} epochs" if trained else ""
+    return (
+        f"{_known_as(name)} {verdict}: {judged.accuracy:.4f} of the {where} rows right{after} at a cross-entropy of "
+        f"{judged.cross_entropy:.4f}, while always guessing the commonest class gives {judged.guessing:.4f}, and the "
+        f"classes' shares give {judged.shares:.4f}"
+    )
+
+
+def _known_as(name: str) -> str:
+    return "the teacher" if name == "teacher" else f"the teacher {name!r}"
 
 
 def _train(wanted: _Wanted) -> Obtained:
@@ -256,10 +297,11 @@ def _load(wanted: _Wanted) -> Obtained:
         what = f"takes {model.n_features} features, but the data have {data.features}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
     if model.names and data.names and model.names != data.names:
-        what = f"takes the features {_list(model.names)}, but the data have {_list(data.names)}"
+        what = f"takes the features {listed(model.names)}, but the data have {listed(data.names)}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
-    _same_classes(name, path, model.classes, data.classes)
+    places, notes = class_order(f"teacher {name!r}: {path}", model.classes, data.classes)
     scaling = model.scaling
+    model = model if places is None else reordered(model, places)
     own = of_model(name, model)
     parts = (model.weights.flat, scaling.offset, scaling.factor, scaling.fill, np.asarray(scaling.bound))
     key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
@@ -268,7 +310,7 @@ def _load(wanted: _Wanted) -> Obtained:
         return own.answer(scaling.apply(x), layers)
 
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
-    return replace(own, look=data.unscaled, answer=answer, refresh=refresh, key=key)
+    return replace(own, look=data.unscaled, answer=answer, refresh=refresh, key=key, notes=notes)
 
 
 def _predictions(wanted: _Wanted) -> Obtained:
@@ -276,21 +318,19 @@ def _predictions(wanted: _Wanted) -> Obtained:
     assert own.predictions is not None
     found = predictions.read(own.predictions, own.kind, wanted.data, name)
     look = lambda rows: None if rows.tested else found.of(rows.ids)  # noqa: E731
-    return Obtained(
-        name, look, lambda logits, layers: (logits, {}), print=found.print, key=found.print, kind=found.kind
-    )
+    answer: Respond = lambda logits, layers: (logits, {})  # noqa: E731
+    return Obtained(name, look, answer, print=found.print, key=found.print, kind=found.kind, notes=found.notes)
 
 
 def _python(wanted: _Wanted) -> Obtained:
     name, data, given = wanted.name, wanted.data, wanted.given
-    ask = method_of(name, given)
-    classes = getattr(given, "classes", None) if hasattr(given, "logits") else getattr(given, "classes_", None)
-    if classes is not None:
-        _same_classes(name, type(given).__name__, np.atleast_1d(np.asarray(classes)).tolist(), data.classes)
+    ask, show = method_of(name, given, data.names), layers_of(name, given, data.names)
+    named = data.classes if (theirs := classes_of(given)) is None else theirs
+    places, notes = class_order(f"teacher {name!r}: {type(given).__name__}", named, data.classes)
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
         logits = ask(x, len(data.classes))
-        return logits, {k: sound(name, given.features(x, k), len(x), None) for k in layers}  # type: ignore[attr-defined]
+        return logits if places is None else logits.take(places, axis=1), {k: show(x, k) for k in layers}
 
     count = getattr(given, "n_parameters", None)
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
@@ -301,17 +341,8 @@ def _python(wanted: _Wanted) -> Obtained:
         refresh,
         depth=depth_of(given),
         parameters=count if type(count) is int and count > 0 else None,
+        notes=notes,
     )
-
-
-def _same_classes(name: str, where: str, own: Sequence[Any], classes: Sequence[Any]) -> None:
-    if [spelled(one) for one in own] != [spelled(one) for one in classes]:
-        what = f"its classes are {_list(own)}, those of the data {_list(classes)}"
-        raise DataError(f"teacher {name!r}: {where}: {what}; they must be the same, in the same order")
-
-
-def _list(items: Sequence[Any], most: int = 12) -> str:
-    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
 
 
 OBTAIN: dict[str, Callable[[_Wanted], Obtained]] = {

@@ -79,6 +79,7 @@ class Distillation:
     weight_decay: float = key(0.0, WEIGHT_DECAY)
     clip: float | None = key(None, CLIP)
     patience: int | None = key(None, PATIENCE)
+    weak_teacher: str = key("refuse", one_of("refuse", "warn"))
 
 
 @dataclass(frozen=True)

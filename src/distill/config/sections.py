@@ -47,7 +47,7 @@ class Sections(Networks):
 
     def acts(self, name: str) -> bool:
         """Whether a key of the short spelling reaches anything, or the plan gives its own everywhere."""
-        elsewhere = ("train_ratio", "max_samples", "random_seed")
+        elsewhere = ("train_ratio", "max_samples", "random_seed", "weak_teacher")
         return name in self.supplied or name in elsewhere
 
     def teaching(

@@ -1,0 +1,62 @@
+"""Whether answers are worth hearing: the law over all orders by going through them, orders of columns, samples."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from distill import worth
+from distill.nn.ops import log_softmax
+
+FINITE = st.floats(-20, 20, width=32)
+
+
+@given(arrays(np.float32, (6, 3), elements=FINITE), st.lists(st.integers(0, 2), min_size=6, max_size=6))
+def test_the_fit_is_that_among_all_orders_of_the_labels(logits: np.ndarray, drawn: list[int]) -> None:
+    labels = np.array(drawn)
+    loss = -log_softmax(logits.astype(float))
+    sums = np.array([loss[range(6), order].sum() for order in permutations(labels)])
+    found, deviation = worth.fit(logits, labels), sums.std()
+    if deviation > 1e-6:
+        assert found == pytest.approx((loss[range(6), labels].sum() - sums.mean()) / deviation, rel=1e-5, abs=1e-5)
+
+
+def test_what_is_the_same_for_every_row_has_no_fit_and_few_rows_need_less() -> None:
+    labels = np.arange(30) % 3
+    same = np.tile(np.array([3, -2, 0.1], np.float32), (30, 1))
+    assert worth.fit(same, labels) == worth.fit(same, 0 * labels) == 0
+    assert not worth.Worth(same, labels, labels).informed
+    few = np.arange(6) % 2
+    sure = np.eye(2, dtype=np.float32)[few]
+    assert worth.fit(sure, few) < worth.least_fit(6) < worth.fit(sure[::-1], few)
+    assert worth.least_fit(64) > worth.least_fit(65) == worth.least_fit(10**6) == -4
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_an_order_is_named_where_it_is_clear_and_never_of_weak_or_shuffled_answers(classes: int) -> None:
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        labels = np.arange(20 * classes) % classes
+        noise = rng.normal(size=(len(labels), classes))
+        order = rng.permutation(classes)
+        found = worth.order((8 * np.eye(classes)[labels] + noise)[:, order], labels)
+        assert (order if found is None else found).tolist() == order.tolist()
+        assert (found is None) == (order.tolist() == list(range(classes)))
+        assert worth.order(rng.uniform(0, 1) * np.eye(classes)[labels] + noise, labels) is None
+        assert worth.order(rng.permutation(8 * np.eye(classes)[labels] + noise), labels) is None
+
+
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=60).filter(lambda y: max(y) >= 0), st.integers(4, 40))
+def test_a_sample_has_labelled_rows_of_every_class_and_all_of_them_where_they_are_few(y: list[int], most: int) -> None:
+    labels = np.array(y)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worth, "MOST_ROWS", most)
+        places = worth.sample(labels)
+    assert (np.diff(places) > 0).all()
+    assert len(places) <= most
+    counts, taken = (np.bincount(one[one >= 0], minlength=4) for one in (labels, labels[places]))
+    assert (labels[places] >= 0).all()
+    np.testing.assert_array_equal(taken, np.minimum(counts, most // (1 + labels.max())))
