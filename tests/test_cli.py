@@ -93,7 +93,7 @@ def test_the_results_hold_what_is_documented(folder: Path) -> None:
         assert results["timings"][name]["steps"] == steps
         assert 0 < results["timings"][name]["seconds"] < results["timings"]["total_seconds"]
     assert results["versions"]["distill"] == distill.__version__
-    assert {"platform", "processor", "cores", "threads"} == results["machine"].keys()
+    assert {"platform", "processor", "cores", "threads", "blas_kernel"} == results["machine"].keys()
     assert 0 <= results["agreement"] <= 1
     lines = [json.loads(line) for line in (folder / "runs/small/metrics.jsonl").read_text().splitlines()]
     for name in ("teacher", "control", "student"):

@@ -46,15 +46,16 @@ class Pids(logging.Handler):
 
 
 @pytest.mark.parametrize("stage", ["one", "several"])
-def test_an_object_from_python_that_hears_noise_is_asked_at_home(
-    stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("distill.teacher._worth_hearing", lambda *_: None)
+def test_an_object_from_python_that_hears_noise_is_asked_at_home(stage: str, caplog: pytest.LogCaptureFixture) -> None:
     response = {"loss": "response", "weight": 1, "teacher": "it"}
     labels = {"loss": "cross_entropy", "weight": 1}
     evidence = {"seeds": 3, "share_teacher": True}
     stages = [{"epochs": 1, "terms": [term]} for term in (response, labels)]
-    plan = SMALL | {"student": {"noise": 0.1} | ({"terms": [response]} if stage == "one" else {"stages": stages})}
+    distillation = SMALL["distillation"] | {"weak_teacher": "warn"}
+    plan = SMALL | {
+        "distillation": distillation,
+        "student": {"noise": 0.1} | ({"terms": [response]} if stage == "one" else {"stages": stages}),
+    }
     with caplog.at_level(logging.INFO, "distill"):
         found = [
             distill.run(plan | {"evidence": evidence | {"workers": n}}, teachers={"it": Homebound()}) for n in (1, 2)

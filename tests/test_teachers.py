@@ -456,7 +456,7 @@ def test_validation_rows_of_one_class_leave_the_judgement_to_the_others() -> Non
     plan = {"data": {"source": "rows.npz"}, "distillation": {"train_ratio": 0.9}}
     results = distill.run(plan)
     assert results["data"]["commonest"] == 1
-    assert results["data"]["notes"] == []
+    assert not [note for note in results["data"]["notes"] if "teacher" in note]
 
 
 @pytest.mark.parametrize("words", [("run", "--quiet"), ("check",)])
