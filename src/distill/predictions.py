@@ -1,21 +1,23 @@
 """Predictions that another program made: logits or probabilities from .npy, .npz or .csv, checked against the data."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distill.data import Data, csvfile, npy, spelled
-from distill.data.table import locate
+from distill.data import Data, csvfile, spelled
+from distill.data.labels import difference, listed
+from distill.data.table import Declared, locate
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.store import read_npz
+from distill.store import declared_npy, open_npz, read_npy
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
 SUM_WITHIN = 0.02  # of 1, as of many probabilities that were rounded to three decimals
+MOST_CLASSES = 1_000_000  # in a file's list of them
 ROW = "row"  # the column of a CSV, or the array of an NPZ, with the rows' numbers in the source
 KINDS = ("probabilities", "logits")
 
@@ -46,16 +48,20 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     found = locate(path)
     names = tuple(spelled(one) for one in data.classes)
     counts = (data.source_rows, len(data.train))
-    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names, counts)
-    who = f"teacher {teacher!r}: {path}"
-    m = len(data.classes)
-    if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
-        raise DataError(
-            f"{who}: numbers of shape {values.shape} ({values.dtype}); must be (rows, {m}), a column a class"
-        )
-    if classes is not None and [spelled(one) for one in classes] != [spelled(one) for one in data.classes]:
-        ours, theirs = (", ".join(map(str, some)) for some in (data.classes, classes))
-        raise DataError(f"{who}: its classes are {theirs}, those of the data {ours}; give the same, in the same order")
+    who, m = f"teacher {teacher!r}: {path}", len(data.classes)
+
+    def check(values: Declared) -> None:
+        if len(values.shape) != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
+            what = f"numbers of shape {values.shape} ({values.dtype})"
+            raise DataError(f"{who}: {what}; must be (rows, {m}), a column a class")
+        if values.shape[0] > data.source_rows:
+            what = f"{values.shape[0]} rows, but the source has {data.source_rows}, of which {len(data.train)} are"
+            raise DataError(f"{who}: {what} trained on; give either, or number them in a column {ROW!r}")
+
+    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names, counts, check)
+    check(values)
+    if classes is not None and (what := difference(classes, data.classes)):
+        raise DataError(f"{who}: {what}; give the same, in the same order")
     if named not in (None, *KINDS) or (kind != "auto" and named not in (None, kind)):
         raise DataError(f"{who}: holds {named}, but kind is {kind}; name the array logits or probabilities")
     logits, kind = as_logits(values, kind if named is None else named, who)
@@ -122,37 +128,47 @@ def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
 Found = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
 
 
-def _npy(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
-    return npy.load(path, None), None, None, None
+Check = Callable[[Declared], None]  # raises DataError for values of a wrong shape, which need not be read as yet
 
 
-def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
-    arrays = read_npz(path)
-    named = [name for name in KINDS if name in arrays]
-    others = [name for name in arrays if name not in (ROW, "classes")]
-    if len(named or others) != 1:
-        what = f"holds the arrays {', '.join(arrays) or 'none'}"
-        raise DataError(f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes")
-    classes = arrays.get("classes")
-    if classes is not None and classes.ndim != 1:
-        raise DataError(f"{path}: classes of shape {classes.shape}; must be a list of {len(names)} names")
-    if classes is not None and classes.dtype.kind == "S":
-        classes = np.char.decode(classes, "utf-8", "replace")
-    kind = named[0] if named else None
-    return arrays[(named or others)[0]], None if classes is None else classes.tolist(), kind, arrays.get(ROW)
+def _npy(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check) -> Found:
+    check(declared_npy(path))
+    return read_npy(path), None, None, None
 
 
-def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
+def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check) -> Found:
+    with open_npz(path) as file:
+        named = [name for name in KINDS if name in file.names]
+        others = [name for name in file.names if name not in (ROW, "classes")]
+        if len(named or others) != 1:
+            what = f"holds the arrays {listed(file.names) or 'none'}"
+            raise DataError(
+                f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes"
+            )
+        wanted = [*(named or others), *(name for name in (ROW, "classes") if name in file.names)]
+        declared = file.declared(wanted)
+        check(declared[wanted[0]])
+        if "classes" in declared and (len(shape := declared["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
+            raise DataError(f"{path}: classes of shape {shape}; must be a list of {len(names)} names")
+        if ROW in declared and declared[ROW].shape != declared[wanted[0]].shape[:1]:
+            what = f"{ROW!r} of {declared[ROW].dtype} {declared[ROW].shape}"
+            raise DataError(f"{path}: {what}; must be {declared[wanted[0]].shape[0]} whole numbers, a row's each")
+        arrays = file.read(wanted)
+    classes = arrays["classes"].tolist() if "classes" in arrays else None
+    return arrays[wanted[0]], classes, named[0] if named else None, arrays.get(ROW)
+
+
+def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
-    sheet = csvfile.read_sheet(path, "auto", names)
-    if set(names) == {"0", "1"} == set(sheet.header or ()) and len(sheet.rows) not in counts:
+    sheet = csvfile.read_sheet(path, "auto", names, spelled)
+    if set(names) == {"0", "1"} == set(map(spelled, sheet.header or ())) and len(sheet.rows) not in counts:
         sheet = csvfile.read_sheet(path, False)  # the first row is one of probabilities
     header = sheet.header or ()
     columns = [i for i in range(sheet.width) if not header or header[i] not in (ROW, "class")]
     values = np.asarray(csvfile.table(sheet, columns, None).x)
     ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
     classes = [header[i] for i in columns] if header else None
-    prefixed = classes is not None and classes != list(names) and all(one.startswith("p_") for one in classes)
+    prefixed = classes is not None and list(map(spelled, classes)) != list(names) and all(one.startswith("p_") for one in classes)
     if prefixed and classes:
         classes = [one.removeprefix("p_") for one in classes]
     return values, classes, "probabilities" if prefixed else None, ids

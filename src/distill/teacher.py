@@ -15,7 +15,8 @@ import numpy as np
 from distill import metrics, predictions
 from distill.answers import Answers, Respond, keep
 from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
-from distill.data import Data, Rows, spelled
+from distill.data import Data, Rows
+from distill.data.labels import difference, listed, normal
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
@@ -255,8 +256,8 @@ def _load(wanted: _Wanted) -> Obtained:
     if model.n_features != data.features:
         what = f"takes {model.n_features} features, but the data have {data.features}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
-    if model.names and data.names and model.names != data.names:
-        what = f"takes the features {_list(model.names)}, but the data have {_list(data.names)}"
+    if model.names and data.names and tuple(map(normal, model.names)) != tuple(map(normal, data.names)):
+        what = f"takes the features {listed(model.names)}, but the data have {listed(data.names)}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
     _same_classes(name, path, model.classes, data.classes)
     scaling = model.scaling
@@ -305,13 +306,8 @@ def _python(wanted: _Wanted) -> Obtained:
 
 
 def _same_classes(name: str, where: str, own: Sequence[Any], classes: Sequence[Any]) -> None:
-    if [spelled(one) for one in own] != [spelled(one) for one in classes]:
-        what = f"its classes are {_list(own)}, those of the data {_list(classes)}"
+    if what := difference(own, classes):
         raise DataError(f"teacher {name!r}: {where}: {what}; they must be the same, in the same order")
-
-
-def _list(items: Sequence[Any], most: int = 12) -> str:
-    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
 
 
 OBTAIN: dict[str, Callable[[_Wanted], Obtained]] = {

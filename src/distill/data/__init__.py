@@ -1,7 +1,8 @@
 """A source (digits, CSV, NPZ, NPY, IDX) -> Data: classes numbered, rows split by class, features scaled.
 
-Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`,
-`scaling`, `ondisk` (rows that are too many for memory).
+Read in this order: `labels` (which labels are one class), `table` (what a file becomes), `columns` (which may be no
+features), `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`, `scaling`, `ondisk` (rows that are too many for
+memory).
 """
 
 import hashlib
@@ -17,6 +18,8 @@ import numpy as np
 
 from distill.config import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
+from distill.data.columns import equal_to_label
+from distill.data.labels import Labels, label_fault, label_notes, mark_unlabelled, normal, spelled
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import Scaling, blocks, fit
 from distill.data.split import stratified
@@ -115,12 +118,12 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
 
 def read(plan: DataPlan) -> Source:
     """The rows of a plan as its files hold them, and those of its test set where it has one. Raises DataError."""
-    source = _read(plan.source, plan)
+    source = _read(plan.source, plan, learn=True)
     if plan.test is None:
         return source
     if locate(plan.test).samefile(locate(plan.source)):
         raise DataError(f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio")
-    return Source(source.rows, _in_order(_read(plan.test, plan).rows, source.rows, plan.test))
+    return Source(source.rows, _in_order(_read(plan.test, plan, learn=False).rows, source.rows, plan.test))
 
 
 def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
@@ -164,21 +167,31 @@ def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int |
 
 
 def read_new(
-    path: str, scaling: Scaling, names: Sequence[str] | None, label: int | str | None, asked: int | str | None = None
+    path: str,
+    scaling: Scaling,
+    names: Sequence[str] | None,
+    label: int | str | None,
+    asked: int | str | None = None,
+    dropped: Sequence[int] = (),
 ) -> Table:
     """Rows for a finished model with this scaling, with their labels where the file has any. Raises DataError.
 
     A CSV with the model's feature names is read by name, in any order and among other columns; one without is read by
-    position, with or without the label's column. `label` is where the training file had it; `asked`, where given, must
-    be there. A file with a test set of its own gives that one.
+    position, with or without the label's column. `label` is where the training file had it, `dropped` the columns that
+    were left out of it; `asked`, where given, is where the label must be. A file with a test set of its own gives that.
     """
-    rows = _new_rows(path, len(scaling.offset), names, label, asked)
+    rows = _new_rows(path, len(scaling.offset), names, label, asked, dropped)
     _scaled(scaling, rows, np.arange(len(rows.x)))
     return rows
 
 
 def _new_rows(
-    path: str, features: int, names: Sequence[str] | None, label: int | str | None, asked: int | str | None
+    path: str,
+    features: int,
+    names: Sequence[str] | None,
+    label: int | str | None,
+    asked: int | str | None,
+    dropped: Sequence[int],
 ) -> Table:
     found = locate(path)
     if (kind := _kind(found)) is not csvfile:
@@ -190,35 +203,50 @@ def _new_rows(
             what = f"{rows.x.shape[1]} features, but the model takes {features}"
             raise DataError(f"{path}: {what}; give rows of that kind")
         return _held(rows)
-    sheet = csvfile.read_sheet(found, "auto", tuple(names) if names else None)
-    header = sheet.header or ()
+    names, label = names and tuple(map(normal, names)), normal(label) if isinstance(label, str) else label
+    sheet = csvfile.read_sheet(found, "auto", names or ())
+    header, width = sheet.header or (), features + len(dropped)
     column = None
     if asked is not None:
         column = csvfile.label_column(sheet, asked)
     elif isinstance(label, str) and label in header:
         column = header.index(label)
-    elif isinstance(label, int) and sheet.width == features + 1:
+    elif isinstance(label, int) and sheet.width == width + 1:
         column = csvfile.label_column(sheet, label)
     if names and header:
         if missing := [name for name in names if name not in header]:
             raise DataError(f"{path}: no column {missing[0]!r}; the model needs {', '.join(names)}")
         return csvfile.table(sheet, [header.index(name) for name in names], column)
-    others = [i for i in range(sheet.width) if i != column]
+    left_out = {column, *_dropped(dropped, label, sheet.width - width)}
+    others = [i for i in range(sheet.width) if i not in left_out]
     if len(others) != features:
         what = f"the model takes {features} features" + (f", named {', '.join(names)}; add a header" if names else "")
         raise DataError(f"{path}: {len(others)} columns beside the label's, but {what}; give rows of that kind")
     return csvfile.table(sheet, others, column)
 
 
+def _dropped(dropped: Sequence[int], label: int | str | None, more: int) -> Sequence[int]:
+    """Where the columns that training left out stand in a file of so many columns more than features and those: one
+    for the label, none without it; a file of fewer has them no longer."""
+    if more < 0:
+        return ()
+    return [i - (i > label) if isinstance(label, int) and not more else i for i in dropped]
+
+
 def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
-    """The labels' class numbers, matched as texts, so that 3 in one kind of file is 3 in another."""
+    """The labels' class numbers, matched as `labels.spelled` has them, so that 3 in one kind of file is 3 in another."""
     assert table.y is not None
-    if table.labelled is not None and not table.labelled.all():
-        row = int(table.labelled.argmin())
-        raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     labels, inverse = np.unique(table.y, return_inverse=True)
     number = {spelled(name): i for i, name in enumerate(classes)}
+    if len(number) < len(classes):
+        twice = next(name for i, name in enumerate(classes) if number[spelled(name)] != i)
+        raise DataError(f"two of the model's classes are one label, {spelled(twice)!r}; train it again")
     found = np.array([number.get(spelled(label), -1) for label in labels.tolist()], np.int64)[inverse]
+    missing = np.zeros(len(found), bool) if table.labelled is None else ~table.labelled
+    missing |= (found < 0) & (np.array([spelled(label) == "-1" for label in labels.tolist()], bool)[inverse])
+    if missing.any():
+        row = int(missing.argmax())
+        raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     if (found < 0).any():
         row = int(np.flatnonzero(found < 0)[0])
         known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
@@ -227,27 +255,40 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
     return found
 
 
-def spelled(label: Any) -> str:
-    """A label as a text, a whole number in any type alike."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-
-
 def locate(name: str) -> Path:
     """Where the data of a name are: the embedded digits, or a path (see table.locate). Raises DataError."""
     return DIGITS if name == "digits" else table.locate(name)
 
 
-def _read(name: str, plan: DataPlan) -> Source:
+def _read(name: str, plan: DataPlan, *, learn: bool) -> Source:
     path = locate(name)
     kind = _kind(path)
     if kind is csvfile:
-        return csvfile.read(path, plan.label, plan.header)
-    if plan.label is not None or plan.header != "auto":
-        raise DataError(f"{name}: data.label and data.header act only on CSV files; remove them")
-    source: Source = kind.read(path)
-    rows, test = (_held(table, plan.in_memory_mb) if table else None for table in (source.rows, source.test))
-    assert rows is not None
+        return csvfile.read(path, plan, learn=learn)
+    if plan.label is not None or plan.header != "auto" or plan.drop is not None:
+        raise DataError(f"{name}: data.label, data.header and data.drop act only on CSV files; remove them")
+    source: Source = npy.read(path, plan.in_memory_mb) if kind is npy else kind.read(path)
+    rows = _held(_labelled(source.rows, plan.unlabelled_label, learn=learn), plan.in_memory_mb)
+    test = source.test
+    if test is not None:
+        test = _held(_labelled(test, plan.unlabelled_label, learn=False), plan.in_memory_mb)
     return Source(rows, test)
+
+
+def _labelled(table: Table, mark: Any, *, learn: bool) -> Table:
+    """The table with those rows unlabelled that `mark` says; to `learn` from, its labels must be able to be classes."""
+    if table.y is None or (mark == "auto" and not learn):
+        return table
+    place = table.place(None, None)
+    known = mark_unlabelled(Labels(table.y, np.ones(len(table.y), bool)), mark, place, negative=True)
+    if learn and (fault := label_fault(known)):
+        raise DataError(f"{place}: {fault}")
+    notes = table.notes
+    if learn:
+        notes += known.notes + label_notes(known, place)
+        equal = equal_to_label(table.x, known) if isinstance(table.x, np.ndarray) else []
+        notes += tuple(f"{table.place(None, 0)}: feature {k} equals the label, one to one" for k in equal[:3])
+    return replace(table, labelled=None if known.labelled.all() else known.labelled, notes=notes)
 
 
 def _held(table: Table, megabytes: float = math.inf) -> Table:

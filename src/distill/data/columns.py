@@ -1,0 +1,108 @@
+"""Columns of a CSV that may give the answer away, or say nothing, and columns that look like a label.
+
+Every column is learned from unless data.drop names it; what looks odd is a note.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from distill.data.labels import Labels, normal, spelled, whole
+from distill.data.table import Table
+from distill.nn.vector import Array
+
+ID_NAME = re.compile(r"(?:.*[ _.-])?(?:id|idx|index|row|row[ _]?(?:id|nr|no|num|number|names?)|nr|no|#)|unnamed:.*")
+LABEL_NAMES = ("label", "class", "target", "y", "species", "labels", "classes", "category", "type", "outcome", "kind")
+LEAST_ROWS = 10  # among fewer, a feature may equal the label by chance
+ROWS_PER_VALUE, LARGEST = 5, 1000  # of a column that looks like a label; whole numbers beyond are measurements
+SAMPLE, SHOWN = 1000, 5
+
+
+def column_notes(table: Table, columns: Sequence[int], known: Labels) -> tuple[str, ...]:
+    """Sentences about the features of a table, which stand in these columns of its file, that may be no features."""
+    x = np.asarray(table.x)
+    reasons: dict[int, list[str]] = {}
+    for k in range(len(columns)):
+        name = None if table.names is None else normal(table.names[k])
+        if name == "":
+            reasons.setdefault(k, []).append("has no name")
+        if _counts_rows(x[:, k]):
+            reasons.setdefault(k, []).append("counts the rows")
+        elif name is not None and (not name or ID_NAME.fullmatch(name.casefold())) and _numbers_rows(x[:, k]):
+            reasons.setdefault(k, []).append("numbers the rows")
+    for k in equal_to_label(x, known):
+        reasons.setdefault(k, []).append("equals the label, one to one")
+    lines = [
+        f"{table.place(None, k)} {' and '.join(whys)}, and is learned from; to leave it out set data.drop: [{columns[k]}]"
+        for k, whys in sorted(reasons.items())
+    ]
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"{len(lines) - SHOWN} further columns are as odd; see data.drop"]
+    constant = np.flatnonzero(np.fmin.reduce(x, axis=0) == np.fmax.reduce(x, axis=0)).tolist()
+    if constant and len(x) > 1:
+        names = [str(columns[k]) if table.names is None else table.names[k] for k in constant[:SHOWN]]
+        what = f"{len(constant)} constant feature{'s' if len(constant) > 1 else ''}"
+        lines.append(f"{what}: {', '.join(names)}{', ...' if len(constant) > SHOWN else ''}; data.drop leaves them out")
+    return tuple(lines)
+
+
+def equal_to_label(x: Array, known: Labels) -> list[int]:
+    """The features of x (N,D) that have one value in each class, another in each."""
+    rows = np.flatnonzero(known.labelled)
+    if len(rows) < LEAST_ROWS:
+        return []
+    _, first, y = np.unique(known.y[rows], return_index=True, return_inverse=True)
+    values = x[rows[first]]  # (M,D)
+    some = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)
+    left = np.flatnonzero((x[rows[some]] == values[y[some]]).all(axis=0))
+    return [
+        int(k)
+        for k in left
+        if len(np.unique(values[:, k])) == len(values) > 1 and (x[rows, k] == values[y, k]).all()
+    ]
+
+
+def like_labels(columns: Iterable[tuple[int, str | None, Sequence[str]]], rows: int) -> list[tuple[int, int]]:
+    """Those of the columns (index, name, fields) that look like a label, and their number of values; likeliest first.
+
+    A label has few values, several rows each: texts, or small whole numbers.
+    """
+    likely = []
+    for i, name, fields in columns:
+        most = max(2, rows // ROWS_PER_VALUE)
+        if len(set(fields[: most + 1])) > most or not all(map(_of_a_label, fields[:SHOWN])):
+            continue
+        values = {spelled(field) for field in set(fields)} - {""}
+        if 2 <= len(values) <= most and all(map(_of_a_label, values)):
+            named = normal(name or "").casefold()
+            rank = LABEL_NAMES.index(named) if named in LABEL_NAMES else len(LABEL_NAMES)
+            likely.append((rank, i > 0, len(values), i))
+    return [(i, count) for _, _, count, i in sorted(likely)]
+
+
+def _of_a_label(field: str) -> bool:
+    text = spelled(field)
+    number = whole(text)
+    if number is not None:
+        return abs(number) <= LARGEST
+    try:
+        float(text or "x")
+    except ValueError:
+        return True
+    return False
+
+
+def _counts_rows(column: Array) -> bool:
+    """Whether it is 0, 1, 2, ... or 1, 2, 3, ... in the order of the file."""
+    start, count = column[0], len(column)
+    if count < 3 or start not in (0, 1) or column[-1] != start + count - 1:
+        return False
+    return bool((column == start + np.arange(count)).all())
+
+
+def _numbers_rows(column: Array) -> bool:
+    """Whether every row has a whole number that no other has."""
+    if len(column) < 3 or not np.isfinite(column).all() or (column % 1).any():
+        return False
+    return len(np.unique(column)) == len(column)
