@@ -152,7 +152,8 @@ def _check(model: Model, header: dict[str, Any]) -> None:
         or len(model.classes) != model.sizes[-1]
         or not all(type(label) in (str, int, float, bool) for label in model.classes),
         "label": type(model.label) not in (type(None), str, int),
-        "dropped": not all(type(column) is int and column >= 0 for column in model.dropped),
+        "dropped": (model.names is not None and model.dropped != ())
+        or not all(type(column) is int and column >= 0 for column in model.dropped),
         "scale": model.scaling.kind not in SCALES,
         "names": model.names is not None
         and (len(set(model.names)) != model.sizes[0] or not all(type(name) is str for name in model.names)),

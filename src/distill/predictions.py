@@ -1,7 +1,7 @@
 """Predictions that another program made: logits or probabilities from .npy, .npz or .csv, checked against the data."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,20 +46,9 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     the numbers.
     """
     found = locate(path)
-    names = tuple(spelled(one) for one in data.classes)
-    counts = (data.source_rows, len(data.train))
-    who, m = f"teacher {teacher!r}: {path}", len(data.classes)
-
-    def check(values: Declared) -> None:
-        if len(values.shape) != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
-            what = f"numbers of shape {values.shape} ({values.dtype})"
-            raise DataError(f"{who}: {what}; must be (rows, {m}), a column a class")
-        if values.shape[0] > data.source_rows:
-            what = f"{values.shape[0]} rows, but the source has {data.source_rows}, of which {len(data.train)} are"
-            raise DataError(f"{who}: {what} trained on; give either, or number them in a column {ROW!r}")
-
-    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names, counts, check)
-    check(values)
+    who = f"teacher {teacher!r}: {path}"
+    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, data, who)
+    _check_shape(values, data, who)
     if classes is not None and (what := difference(classes, data.classes)):
         raise DataError(f"{who}: {what}; give the same, in the same order")
     if named not in (None, *KINDS) or (kind != "auto" and named not in (None, kind)):
@@ -110,9 +99,21 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
     return np.log(np.maximum(values, LEAST)).astype(np.float32), kind
 
 
+def _check_shape(values: Declared, data: Data, who: str) -> None:
+    """Raise DataError for values of a wrong shape, which need not be read as yet."""
+    m = len(data.classes)
+    if len(values.shape) != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
+        what = f"numbers of shape {values.shape} ({values.dtype})"
+        raise DataError(f"{who}: {what}; must be (rows, {m}), a column a class")
+    if values.shape[0] > data.source_rows:
+        known = f"the source has {data.source_rows}, of which {len(data.train)} are trained on"
+        raise DataError(f"{who}: {values.shape[0]} rows, but {known}; give either, or number them in a column {ROW!r}")
+
+
 def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
     ids = np.asarray(ids)
-    if ids.shape != (count,) or ids.dtype.kind not in "iuf" or not (ids == np.floor(ids)).all():
+    _check_numbers(ids, count, who)
+    if not (ids == np.floor(ids)).all():
         raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
     if (outside := ids[(ids < 0) | (ids >= total)]).size:
         what = f"row {outside[0]} is not in the source, whose rows are 0 to {total - 1}"
@@ -125,18 +126,20 @@ def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
     return ids
 
 
+def _check_numbers(ids: Declared, count: int, who: str) -> None:
+    if ids.shape != (count,) or ids.dtype.kind not in "iuf":
+        raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
+
+
 Found = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
 
 
-Check = Callable[[Declared], None]  # raises DataError for values of a wrong shape, which need not be read as yet
-
-
-def _npy(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check) -> Found:
-    check(declared_npy(path))
+def _npy(path: Path, data: Data, who: str) -> Found:
+    _check_shape(declared_npy(path), data, who)
     return read_npy(path), None, None, None
 
 
-def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check) -> Found:
+def _npz(path: Path, data: Data, who: str) -> Found:
     with open_npz(path) as file:
         named = [name for name in KINDS if name in file.names]
         others = [name for name in file.names if name not in (ROW, "classes")]
@@ -145,21 +148,21 @@ def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check
             raise DataError(
                 f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes"
             )
-        wanted = [*(named or others), *(name for name in (ROW, "classes") if name in file.names)]
-        declared = file.declared(wanted)
-        check(declared[wanted[0]])
-        if "classes" in declared and (len(shape := declared["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
-            raise DataError(f"{path}: classes of shape {shape}; must be a list of {len(names)} names")
-        if ROW in declared and declared[ROW].shape != declared[wanted[0]].shape[:1]:
-            what = f"{ROW!r} of {declared[ROW].dtype} {declared[ROW].shape}"
-            raise DataError(f"{path}: {what}; must be {declared[wanted[0]].shape[0]} whole numbers, a row's each")
-        arrays = file.read(wanted)
-    classes = arrays["classes"].tolist() if "classes" in arrays else None
-    return arrays[wanted[0]], classes, named[0] if named else None, arrays.get(ROW)
+        (values,), extras = named or others, [name for name in (ROW, "classes") if name in file.names]
+        declared = file.declared([values, *extras])
+        if "classes" in extras and (len(shape := declared["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
+            raise DataError(f"{path}: classes of shape {shape}; must be a list of {len(data.classes)} names")
+        _check_shape(declared[values], data, who)
+        if ROW in extras:
+            _check_numbers(declared[ROW], declared[values].shape[0], who)
+        arrays = file.read(declared)
+    classes = arrays["classes"].tolist() if "classes" in extras else None
+    return arrays[values], classes, named[0] if named else None, arrays.get(ROW)
 
 
-def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check) -> Found:
+def _csv(path: Path, data: Data, who: str) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
+    names, counts = tuple(map(spelled, data.classes)), (data.source_rows, len(data.train))
     sheet = csvfile.read_sheet(path, "auto", names, spelled)
     if set(names) == {"0", "1"} == set(map(spelled, sheet.header or ())) and len(sheet.rows) not in counts:
         sheet = csvfile.read_sheet(path, False)  # the first row is one of probabilities
@@ -168,7 +171,11 @@ def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int], check: Check
     values = np.asarray(csvfile.table(sheet, columns, None).x)
     ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
     classes = [header[i] for i in columns] if header else None
-    prefixed = classes is not None and list(map(spelled, classes)) != list(names) and all(one.startswith("p_") for one in classes)
+    prefixed = (
+        classes is not None
+        and list(map(spelled, classes)) != list(names)
+        and all(one.startswith("p_") for one in classes)
+    )
     if prefixed and classes:
         classes = [one.removeprefix("p_") for one in classes]
     return values, classes, "probabilities" if prefixed else None, ids

@@ -148,7 +148,9 @@ class Declared:
             raise ValueError(f"{name} holds Python objects, which are never loaded; {advice}")
         promised = self.offset + math.prod(self.shape) * self.dtype.itemsize
         if promised != size or min(self.shape, default=0) < 0:
-            what = f"the header of {name} promises {self.shape} of {self.dtype}, {promised:,} bytes, but it has {size:,}"
+            what = (
+                f"the header of {name} promises {self.shape} of {self.dtype}, {promised:,} bytes, but it has {size:,}"
+            )
             raise ValueError(f"{what}; write the file again")
 
 
@@ -184,7 +186,7 @@ class Npz:
         """These arrays. Raises DataError where together they take more than this machine's memory."""
         declared = self.declared(names)
         sizes = {name: math.prod(one.shape) * one.dtype.itemsize for name, one in declared.items()}
-        check_memory(self._path, sum(sizes.values()), f"{', '.join(sizes)} together")
+        check_memory(self._path, sum(sizes.values()), " and ".join(sizes))
         arrays = {}
         for name in declared:
             with self._archive.open(self._members[name]) as file:
@@ -203,8 +205,8 @@ def open_npz(path: Path) -> Iterator[Npz]:
 
 
 def read_npz(path: Path, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Array]:
-    """The arrays of these names, as far as an .npz file has them. Raises DataError where one cannot be read safely, or is
-    not of the shape that is given."""
+    """The arrays of these names, as far as an .npz file has them. Raises DataError where one cannot be read safely, or
+    is not of the shape that is given."""
     with open_npz(path) as file:
         declared = file.declared(name for name in shapes if name in file.names)
         for name, one in declared.items():
@@ -243,19 +245,23 @@ def _as_data_error(path: Path, kind: str, writer: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error) or type(error).__name__
-        advice = "" if "; write it" in reason else f"; write it with {writer}"
+        advice = "" if "; write " in reason else f"; write it with {writer}"
         raise DataError(f"{path}: cannot be read as {kind}: {reason}{advice}") from None
 
 
 def check_memory(path: Path, size: int, what: str) -> None:
     """Raise DataError before so many bytes are read from a file, where this machine's memory does not hold them."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # unknown, as on Windows
-        return
-    if size > memory > 0:
+    if size > (memory := _memory()):
         sizes = f"{size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"
-        raise DataError(f"{path}: {what} take {sizes}; give fewer rows, or a folder of X.npy and y.npy, which stay on disk")
+        advice = "give fewer rows, or a folder of X.npy and y.npy, which stay on disk"
+        raise DataError(f"{path}: {what} would take {sizes}; {advice}")
+
+
+def _memory() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # unknown, as on Windows
+        return math.inf
 
 
 class RunFolder:

@@ -94,7 +94,8 @@ class DataPlan:
     header: bool | str = key("auto", either(Rule("auto", lambda v: v == "auto"), BOOLEAN))
     drop: tuple[int | str, ...] | None = key(None, either(NULL, columns()))
     unlabelled_label: int | float | str | None = key(
-        "auto", either(Rule("auto", lambda v: v == "auto"), NULL, Rule("a label", lambda v: is_number(v) or TEXT.accepts(v)))
+        "auto",
+        either(Rule("auto", lambda v: v == "auto"), NULL, Rule("a label", lambda v: is_number(v) or TEXT.accepts(v))),
     )
     test: str | None = key(None, either(NULL, TEXT))
     test_ratio: float = key(0.0, number(0, 1, below=True))

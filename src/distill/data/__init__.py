@@ -44,6 +44,7 @@ __all__ = [
     "split",
 ]
 
+NO_LABELS = "has no labels to learn from; add them (y in NPZ, y.npy beside X.npy, labels beside IDX images)"
 DIGITS = Path(__file__).with_name("digits.npz")
 
 
@@ -118,12 +119,12 @@ def load(plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int)
 
 def read(plan: DataPlan) -> Source:
     """The rows of a plan as its files hold them, and those of its test set where it has one. Raises DataError."""
-    source = _read(plan.source, plan, learn=True)
+    source = _read(plan.source, plan)
     if plan.test is None:
         return source
     if locate(plan.test).samefile(locate(plan.source)):
         raise DataError(f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio")
-    return Source(source.rows, _in_order(_read(plan.test, plan, learn=False).rows, source.rows, plan.test))
+    return Source(source.rows, _in_order(_read(plan.test, plan, source.rows).rows, source.rows, plan.test))
 
 
 def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
@@ -197,11 +198,14 @@ def _new_rows(
     if (kind := _kind(found)) is not csvfile:
         if asked is not None:
             raise DataError(f"{path}: --label names a column of a CSV file, and this is none; remove it")
-        source: Source = kind.read(found)
+
+        def check(x: table.Declared, y: table.Declared | None = None) -> None:
+            if (width := math.prod(x.shape[1:])) != features:
+                raise DataError(f"{path}: {width} features, but the model takes {features}; give rows of that kind")
+
+        source: Source = npz.read(found, check) if kind is npz else kind.read(found)
         rows = source.test or source.rows
-        if rows.x.shape[1] != features:
-            what = f"{rows.x.shape[1]} features, but the model takes {features}"
-            raise DataError(f"{path}: {what}; give rows of that kind")
+        check(rows.x)
         return _held(rows)
     names, label = names and tuple(map(normal, names)), normal(label) if isinstance(label, str) else label
     sheet = csvfile.read_sheet(found, "auto", names or ())
@@ -234,7 +238,7 @@ def _dropped(dropped: Sequence[int], label: int | str | None, more: int) -> Sequ
 
 
 def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
-    """The labels' class numbers, matched as `labels.spelled` has them, so that 3 in one kind of file is 3 in another."""
+    """The labels' class numbers, matched as `spelled` has them, so that 3 in one kind of file is 3 in another."""
     assert table.y is not None
     labels, inverse = np.unique(table.y, return_inverse=True)
     number = {spelled(name): i for i, name in enumerate(classes)}
@@ -260,19 +264,25 @@ def locate(name: str) -> Path:
     return DIGITS if name == "digits" else table.locate(name)
 
 
-def _read(name: str, plan: DataPlan, *, learn: bool) -> Source:
-    path = locate(name)
+def _read(name: str, plan: DataPlan, learned: Table | None = None) -> Source:
+    """A file to learn from, or a test set for rows that are learned from."""
+    path, learn = locate(name), learned is None
     kind = _kind(path)
     if kind is csvfile:
-        return csvfile.read(path, plan, learn=learn)
+        return csvfile.read(path, plan, learned)
     if plan.label is not None or plan.header != "auto" or plan.drop is not None:
         raise DataError(f"{name}: data.label, data.header and data.drop act only on CSV files; remove them")
-    source: Source = npy.read(path, plan.in_memory_mb) if kind is npy else kind.read(path)
-    rows = _held(_labelled(source.rows, plan.unlabelled_label, learn=learn), plan.in_memory_mb)
-    test = source.test
-    if test is not None:
-        test = _held(_labelled(test, plan.unlabelled_label, learn=False), plan.in_memory_mb)
-    return Source(rows, test)
+
+    def check(x: table.Declared, y: table.Declared | None) -> None:
+        if y is None and learn:
+            raise DataError(f"{name}: {NO_LABELS}")
+
+    keys: dict[Any, dict[str, Any]] = {npy: {"megabytes": plan.in_memory_mb}, npz: {"check": check}}
+    source: Source = kind.read(path, **keys.get(kind, {}))
+    rows = _labelled(_held(source.rows, plan.in_memory_mb), plan.unlabelled_label, learn=learn)
+    if source.test is None:
+        return Source(rows)
+    return Source(rows, _labelled(_held(source.test, plan.in_memory_mb), plan.unlabelled_label, learn=False))
 
 
 def _labelled(table: Table, mark: Any, *, learn: bool) -> Table:
@@ -314,9 +324,7 @@ def _kind(path: Path) -> Any:
 def _number_classes(name: str, rows: Table, max_samples: int | None) -> tuple[tuple[Any, ...], Array]:
     """The classes, and every row's class number, -1 where it has no label."""
     if rows.y is None:
-        raise DataError(
-            f"{name}: has no labels to learn from; add them (y in NPZ, y.npy beside X.npy, labels beside IDX images)"
-        )
+        raise DataError(f"{name}: {NO_LABELS}")
     labelled = np.ones(len(rows.y), bool) if rows.labelled is None else rows.labelled
     labels, inverse = np.unique(rows.y[labelled], return_inverse=True)
     classes, count = tuple(labels.tolist()), int(labelled.sum())

@@ -33,10 +33,10 @@ def column_notes(table: Table, columns: Sequence[int], known: Labels) -> tuple[s
             reasons.setdefault(k, []).append("numbers the rows")
     for k in equal_to_label(x, known):
         reasons.setdefault(k, []).append("equals the label, one to one")
-    lines = [
-        f"{table.place(None, k)} {' and '.join(whys)}, and is learned from; to leave it out set data.drop: [{columns[k]}]"
-        for k, whys in sorted(reasons.items())
-    ]
+    lines = []
+    for k, whys in sorted(reasons.items()):
+        what = f"{table.place(None, k)} {' and '.join(whys)}, and is learned from"
+        lines.append(f"{what}; to leave it out set data.drop: [{columns[k]}]")
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"{len(lines) - SHOWN} further columns are as odd; see data.drop"]
     constant = np.flatnonzero(np.fmin.reduce(x, axis=0) == np.fmax.reduce(x, axis=0)).tolist()
@@ -57,9 +57,7 @@ def equal_to_label(x: Array, known: Labels) -> list[int]:
     some = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)
     left = np.flatnonzero((x[rows[some]] == values[y[some]]).all(axis=0))
     return [
-        int(k)
-        for k in left
-        if len(np.unique(values[:, k])) == len(values) > 1 and (x[rows, k] == values[y, k]).all()
+        int(k) for k in left if len(np.unique(values[:, k])) == len(values) > 1 and (x[rows, k] == values[y, k]).all()
     ]
 
 

@@ -46,30 +46,34 @@ class Sheet:
         return f"{self.name}: {at}column {column}{named}"
 
 
-def read(path: Path, plan: DataPlan, *, learn: bool = True) -> Source:
-    """Rows and labels; without `data.label` the last column holds it. A file to `learn` from must have labels that can
-    be classes, and is looked through for columns that may be no features."""
+def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
+    """Rows and labels; without `data.label` the last column holds it, or in a test set for rows that are `learned` from
+    the one of that name. A file to learn from must have labels that can be classes, and is looked through for columns
+    that may be no features."""
     sheet = read_sheet(path, plan.header)
     if sheet.width < 2:
         raise DataError(
             f"{sheet.name}: only one column; must hold a label and at least one feature, separated by , or ;"
         )
-    column = label_column(sheet, -1 if plan.label is None else plan.label)
-    dropped = dropped_columns(sheet, plan.drop or (), column, strict=learn)
+    last = learned.label if learned and learned.label in (sheet.header or ()) else -1
+    column = label_column(sheet, last if plan.label is None else plan.label)
+    dropped = dropped_columns(sheet, plan.drop or (), column, strict=learned is None)
     place = sheet.place(None, column)
     known = mark_unlabelled(_labels(sheet, column), plan.unlabelled_label, place, negative=False)
-    if learn and (fault := label_fault(known)):
+    if learned is None and (fault := label_fault(known)):
         raise DataError(f"{place}: {fault}; {_advice(sheet, {column, *dropped})}")
     features = [i for i in range(sheet.width) if i != column and i not in dropped]
     rows = replace(table(sheet, features, column, known), dropped=dropped)
-    if not learn:
+    if learned is not None:
         return Source(replace(rows, notes=()))
     return Source(replace(rows, notes=rows.notes + label_notes(known, place) + column_notes(rows, features, known)))
 
 
-def read_sheet(path: Path, header: bool | str, names: Collection[str] = (), same: Callable[[str], str] = normal) -> Sheet:
-    """The file's fields. With `header` auto, the first row is one when it holds all of `names`, each told by what `same`
-    makes of it, or has a text where the second row has a number."""
+def read_sheet(
+    path: Path, header: bool | str, names: Collection[str] = (), same: Callable[[str], str] = normal
+) -> Sheet:
+    """The file's fields. With `header` auto, the first row is one when it holds all of `names`, each as `same` makes
+    it, or has a text where the second row has a number."""
     text = _text(path)
     first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
@@ -111,7 +115,9 @@ def dropped_columns(sheet: Sheet, drop: Sequence[int | str], label: int, *, stri
     here = [one for one in drop if strict or not isinstance(one, str) or one in (sheet.header or ())]
     dropped = sorted({_column(sheet, one, "data.drop") for one in here})
     if label in dropped:
-        raise DataError(f"{sheet.place(None, label)}: data.drop names the label; leave it, or set data.label to another")
+        raise DataError(
+            f"{sheet.place(None, label)}: data.drop names the label; leave it, or set data.label to another"
+        )
     if len(dropped) > sheet.width - 2:
         raise DataError(f"{sheet.name}: data.drop leaves no feature of {sheet.width} columns; leave at least one")
     return tuple(dropped)
@@ -131,9 +137,7 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
             raise DataError(f"{sheet.name}: {what}")
         return sheet.header.index(name)
     if not -sheet.width <= which < sheet.width:
-        raise DataError(
-            f"{sheet.name}: {key} is {which}, but there are {sheet.width} columns (0 to {sheet.width - 1})"
-        )
+        raise DataError(f"{sheet.name}: {key} is {which}, but there are {sheet.width} columns (0 to {sheet.width - 1})")
     return which % sheet.width
 
 

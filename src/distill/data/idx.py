@@ -1,6 +1,7 @@
 """IDX files, the format of MNIST (LeCun et al. 1998): a folder of images and labels, gzip or plain."""
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -8,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class _File:
         raw = bytearray(size)
         with _readable(self.path), _stream(self.path, packed=self.packed) as file:
             view, at = memoryview(raw), 0
-            while got := file.readinto(view[at:]):
+            while at < size and (got := file.readinto(view[at:])):
                 at += got
             if at < size or file.read(1):
                 more = f"{at:,}" if at < size else "more"
@@ -82,7 +82,7 @@ def _open(path: Path) -> _File:
     return _File(path, dtype, shape, header, packed)
 
 
-def _stream(path: Path, *, packed: bool) -> IO[bytes]:
+def _stream(path: Path, *, packed: bool) -> io.BufferedIOBase:
     return gzip.open(path) if packed else path.open("rb")
 
 
@@ -94,9 +94,7 @@ def _rows(file: _File) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
     return DiskArray(file.path, file.dtype, file.shape, file.offset), picture
 
 
-def _header(
-    path: Path, raw: bytes, size: int, *, exact: bool
-) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
+def _header(path: Path, raw: bytes, size: int, *, exact: bool) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
     """Type, shape and length of the header that raw begins with, for a file of `size` bytes, or at most so many."""
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not 1 <= raw[3] <= 32:
         raise DataError(

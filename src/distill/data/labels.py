@@ -1,5 +1,5 @@
-"""What a label means, whatever file it stands in: which spellings are one class, which rows have none, and whether these
-are classes at all.
+"""What a label means, whatever file it stands in: which spellings are one class, which rows have none, and whether
+these are classes at all.
 
 `spelled` alone decides which labels are the same; everything that compares labels or names of classes goes through it.
 """
@@ -21,7 +21,7 @@ WHITE += "".join(map(chr, range(0x2000, 0x200B)))
 PLAIN = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?")  # '03' and '1_000' are no numbers
 DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 DIGITS = 18  # of whole numbers that int64 holds for certain; longer ones stay as they are
-MISSING_WORDS = {"na", "n/a", "nan", "null", "none", "?", "-", "missing", "<na>"}
+MISSING_WORDS = {"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
 LEAST_ROWS, LEAST_CLASSES = 20, 10  # labels of fewer rows or classes are never taken for measurements
 SHOWN = 12
 
@@ -63,9 +63,11 @@ def difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str | None:
     if left == right:
         return None
     texts = f"its classes are {listed(left)}, those of the data {listed(right)}"
-    place = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), None)
-    if place is None or (len(right) <= SHOWN and " ".join(left + right).isascii()):
+    if texts.isascii() and listed(left) != listed(right):
         return texts
+    place = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), None)
+    if place is None:
+        return f"{texts}; they are {len(left)} and {len(right)}"
     return f"{texts}; the first that differ are {left[place]!a} and {right[place]!a}"
 
 
@@ -83,10 +85,8 @@ def read_labels(y: Array, place: str) -> Labels:
     texts = list(map(spelled, raw.tolist()))
     labelled = np.array([text != "" for text in texts], bool)[inverse]
     numbers = [whole(text or "0") for text in texts]
-    if None not in numbers:
-        values = np.array(numbers, np.int64)
-    else:
-        values = raw if y.dtype.kind == "f" else np.array(texts)
+    as_held = raw if y.dtype.kind == "f" else np.array(texts)
+    values = as_held if None in numbers else np.array(numbers, np.int64)
     return Labels(values[inverse], labelled, _joined(raw.tolist(), texts, counts.tolist(), place))
 
 
@@ -105,8 +105,11 @@ def _joined(raw: Sequence[Any], texts: Sequence[str], counts: Sequence[int], pla
 
 
 def mark_unlabelled(labels: Labels, mark: Any, place: str, *, negative: bool) -> Labels:
-    """The labels without those that `mark` names as none. `auto` takes -1 for none where `negative` allows it, it is the
-    only negative number, and there are at least two other classes; with one other it is a class, as in -1 and +1."""
+    """The labels without those that `mark` names as none.
+
+    `auto` takes -1 for none where `negative` allows it, it is the only negative number, and there are at least two
+    other classes; beside a single one it is a class, as in -1 and +1.
+    """
     if mark is None or not labels.labelled.any():
         return labels
     auto, key = mark == "auto", "data.unlabelled_label"
@@ -130,11 +133,11 @@ def mark_unlabelled(labels: Labels, mark: Any, place: str, *, negative: bool) ->
 def label_fault(labels: Labels) -> str | None:
     """What says that these are no classes to learn, or None."""
     values, counts = np.unique(labels.y[labels.labelled], return_counts=True)
-    texts = list(map(str, values.tolist()))
-    if labels.y.dtype.kind in "fU" and texts and all(map(DECIMAL.fullmatch, texts)):
-        fractions = [text for text in texts if float(text) % 1]
+    texts = [text for text in map(str, values.tolist()) if text.casefold() not in MISSING_WORDS]
+    if labels.y.dtype.kind in "fU" and all(map(DECIMAL.fullmatch, texts)):
+        fractions = [number for number in map(float, texts) if number % 1]
         if fractions:
-            return f"holds fractions such as {fractions[0]}: a regression target; distill learns classes"
+            return f"holds fractions such as {fractions[0]:.6g}: a regression target; distill learns classes"
     rows, rare = int(counts.sum()), int((counts <= 2).sum())
     if rows >= LEAST_ROWS and len(values) >= LEAST_CLASSES and 5 * len(values) > rows and 2 * rare > len(values):
         what = f"{rows} rows for {len(values)} classes, {rare} of them with one or two rows"
@@ -156,7 +159,9 @@ def label_notes(labels: Labels, place: str) -> tuple[str, ...]:
     pairs = [" and ".join(map(ascii, names)) for names in alike.values() if len(names) > 1]
     if pairs:
         what = f"{'; '.join(pairs[:3])}{', ...' if len(pairs) > 3 else ''} are different classes"
-        notes.append(f"{place}: {what}, though they differ only by case or white space; spell them alike if they are one")
+        notes.append(
+            f"{place}: {what}, though they differ only by case or white space; spell them alike if they are one"
+        )
     return tuple(notes)
 
 

@@ -1,15 +1,17 @@
 """NPZ files: arrays `X` (rows, features...) and `y` (rows,), and optionally `X_test` and `y_test`. Never a pickle."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from distill.data.labels import listed
-from distill.data.table import Place, Source, check_shapes, from_arrays
+from distill.data.table import Declared, Place, Source, check_shapes, from_arrays
 from distill.errors import DataError
 from distill.store import open_npz
 
 
-def read(path: Path) -> Source:
-    """The arrays of one file; `y` may be absent where only predictions are wanted. What is not needed is not read."""
+def read(path: Path, check: Callable[[Declared, Declared | None], None] = lambda x, y: None) -> Source:
+    """The arrays of one file; `y` may be absent where only predictions are wanted. What is not needed is not read, and
+    nothing is before `check` has seen types and shapes of each set's rows and labels."""
     with open_npz(path) as file:
         if "X" not in file.names:
             raise DataError(f"{path}: no array 'X'; holds {listed(file.names) or 'none'}, must hold X (and y)")
@@ -19,6 +21,7 @@ def read(path: Path) -> Source:
         declared = file.declared([name for pair in sets.items() for name in pair if name in file.names])
         for x, y in sets.items():
             check_shapes(declared[x], declared.get(y), _place(path, x, y))
+            check(declared[x], declared.get(y))
         arrays = file.read(declared)
     rows, test = (
         from_arrays(arrays[x], arrays.get(y), _place(path, x, y)) if x in arrays else None
