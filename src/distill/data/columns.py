@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from distill.data.labels import Labels, normal, spelled, whole
+from distill.data.scaling import blocks
 from distill.data.table import Table
 from distill.nn.vector import Array
 
@@ -23,11 +24,12 @@ def column_notes(table: Table, columns: Sequence[int], known: Labels) -> tuple[s
     """Sentences about the features of a table, which stand in these columns of its file, that may be no features."""
     x = np.asarray(table.x)
     reasons: dict[int, list[str]] = {}
+    count_rows = np.isin(x[0], (0, 1)) & (x[-1] == x[0] + len(x) - 1) & (len(x) > 2)  # as far as the ends say
     for k in range(len(columns)):
-        name = None if table.names is None else normal(table.names[k])
+        name = None if table.names is None else table.names[k]
         if name == "":
             reasons.setdefault(k, []).append("has no name")
-        if _counts_rows(x[:, k]):
+        if count_rows[k] and (x[:, k] == x[0, k] + np.arange(len(x))).all():
             reasons.setdefault(k, []).append("counts the rows")
         elif name is not None and (not name or ID_NAME.fullmatch(name.casefold())) and _numbers_rows(x[:, k]):
             reasons.setdefault(k, []).append("numbers the rows")
@@ -53,12 +55,16 @@ def equal_to_label(x: Array, known: Labels) -> list[int]:
     if len(rows) < LEAST_ROWS:
         return []
     _, first, y = np.unique(known.y[rows], return_index=True, return_inverse=True)
-    values = x[rows[first]]  # (M,D)
     some = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)
-    left = np.flatnonzero((x[rows[some]] == values[y[some]]).all(axis=0))
-    return [
-        int(k) for k in left if len(np.unique(values[:, k])) == len(values) > 1 and (x[rows, k] == values[y, k]).all()
-    ]
+    equal: list[int] = []
+    for part in blocks(x.shape[1], max(len(some), len(first))):
+        block = x[:, part]
+        values = block[rows[first]]  # (M,D)
+        apart = (np.diff(np.sort(values, axis=0), axis=0) != 0).all(axis=0) & (len(first) > 1)
+        alike = (block[rows[some]] == values[y[some]]).all(axis=0)
+        left = [k for k in np.flatnonzero(apart & alike).tolist() if (block[rows, k] == values[y, k]).all()]
+        equal += [part.start + k for k in left]
+    return equal
 
 
 def like_labels(columns: Iterable[tuple[int, str | None, Sequence[str]]], rows: int) -> list[tuple[int, int]]:
@@ -89,14 +95,6 @@ def _of_a_label(field: str) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _counts_rows(column: Array) -> bool:
-    """Whether it is 0, 1, 2, ... or 1, 2, 3, ... in the order of the file."""
-    start, count = column[0], len(column)
-    if count < 3 or start not in (0, 1) or column[-1] != start + count - 1:
-        return False
-    return bool((column == start + np.arange(count)).all())
 
 
 def _numbers_rows(column: Array) -> bool:

@@ -112,7 +112,9 @@ def label_column(sheet: Sheet, label: int | str) -> int:
 def dropped_columns(sheet: Sheet, drop: Sequence[int | str], label: int, *, strict: bool = True) -> tuple[int, ...]:
     """The indexes of the columns that data.drop names, in ascending order; unless `strict`, names that the file lacks
     are passed over. Raises DataError for the label, and where no feature is left."""
-    here = [one for one in drop if strict or not isinstance(one, str) or one in (sheet.header or ())]
+    places = {name: i for i, name in enumerate(sheet.header or ())}
+    named = [places.get(normal(one), one) if isinstance(one, str) else one for one in drop]
+    here = [one for one in named if strict or not isinstance(one, str)]
     dropped = sorted({_column(sheet, one, "data.drop") for one in here})
     if label in dropped:
         raise DataError(
