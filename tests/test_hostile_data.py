@@ -285,14 +285,21 @@ def test_labels_of_an_array_that_are_no_classes(suffix: str, y: Array, expected:
         np.arange(18) // 2,
         np.arange(3000) % 300,
         np.array([f"{i % 150}.5a" for i in range(1500)]),
+        np.array(["9" * 400, "8" * 400])[Y],
     ],
-    ids=["two a class", "two classes", "rare classes", "few rows", "hundreds of classes", "texts"],
+    ids=["two a class", "two classes", "rare classes", "few rows", "hundreds of classes", "texts", "long numbers"],
 )
 def test_honest_labels_are_believed(y: Array) -> None:
     np.savez("rows.npz", X=np.random.default_rng(0).normal(size=(len(y), 3)), y=y)
     answer = check("rows.npz")
     assert (answer.code, answer.lines) == (0, [])
     assert f"{len(np.unique(y))} classes" in answer.out
+    assert "note:" not in answer.out
+
+
+def test_many_classes_of_few_rows_are_learned_with_a_warning() -> None:
+    np.savez("rows.npz", X=np.random.default_rng(0).normal(size=(80, 3)), y=np.arange(80) % 20)
+    assert "80 rows for 20 classes, fewer than 5 a class; where these are" in " ".join(check("rows.npz").out.split())
 
 
 DROPS: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -172,6 +172,18 @@ def test_a_model_takes_the_file_whose_columns_it_was_not_given_all(
     assert cli.main(["evaluate", "--model", str(tmp_path / "m.npz"), "--data", whole]) == 0
 
 
+def test_a_loaded_teacher_must_leave_out_the_columns_that_the_data_do(tmp_path: Path) -> None:
+    x, y = blobs()
+    lines = [",".join([*map(str, row), str(c)]) for row, c in zip(x.tolist(), y.tolist(), strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    plan = {"data": {"source": str(tmp_path / "rows.csv"), "drop": [0]}}
+    distill.run(plan).teacher.save(tmp_path / "m.npz")
+    plan["teachers"] = {"t": {"load": str(tmp_path / "m.npz")}}
+    assert distill.run(plan)["teachers"]["t"]["origin"] == "load"
+    with pytest.raises(distill.DataError, match=r"without the columns 0, the data are read without 1; set data.drop"):
+        distill.run(plan, ["data.drop=[1]"])
+
+
 def test_names_of_columns_match_as_they_look(tmp_path: Path) -> None:
     x, y = blobs(features=2)
     text = "\n".join(f"{a},{b},{c}" for (a, b), c in zip(x.tolist(), y.tolist(), strict=True))

@@ -259,6 +259,9 @@ def _load(wanted: _Wanted) -> Obtained:
     if model.names and data.names and tuple(map(normal, model.names)) != tuple(map(normal, data.names)):
         what = f"takes the features {listed(model.names)}, but the data have {listed(data.names)}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
+    if model.dropped and data.raw.rows.dropped and not data.names and model.dropped != data.raw.rows.dropped:
+        what = f"was trained without the columns {listed(model.dropped)}, the data are read without"
+        raise DataError(f"teacher {name!r}: {path}: {what} {listed(data.raw.rows.dropped)}; set data.drop alike")
     _same_classes(name, path, model.classes, data.classes)
     scaling = model.scaling
     own = of_model(name, model)

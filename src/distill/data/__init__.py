@@ -75,7 +75,7 @@ class Data:
     train: Rows
     validation: Rows
     test: Rows | None
-    classes: tuple[Any, ...]  # class number -> label as the file spells it
+    classes: tuple[Any, ...]  # class number -> label, see `labels`
     scaling: Scaling
     names: tuple[str, ...] | None  # of the features, where the file has them
     label: int | str | None  # the label's column in a CSV, by name where it has a header

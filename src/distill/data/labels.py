@@ -4,6 +4,7 @@ these are classes at all.
 `spelled` alone decides which labels are the same; everything that compares labels or names of classes goes through it.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -22,7 +23,8 @@ PLAIN = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?
 DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 DIGITS = 18  # of whole numbers that int64 holds for certain; longer ones stay as they are
 MISSING_WORDS = {"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
-LEAST_ROWS, LEAST_CLASSES = 20, 10  # labels of fewer rows or classes are never taken for measurements
+# Labels of fewer rows or classes, or of more rows a class, are never taken for measurements.
+LEAST_ROWS, LEAST_CLASSES, LEAST_PER_CLASS = 20, 10, 5
 SHOWN = 12
 
 
@@ -135,22 +137,31 @@ def label_fault(labels: Labels) -> str | None:
     values, counts = np.unique(labels.y[labels.labelled], return_counts=True)
     texts = [text for text in map(str, values.tolist()) if text.casefold() not in MISSING_WORDS]
     if labels.y.dtype.kind in "fU" and all(map(DECIMAL.fullmatch, texts)):
-        fractions = [number for number in map(float, texts) if number % 1]
+        fractions = [number for number in map(float, texts) if math.isfinite(number) and number % 1]
         if fractions:
             return f"holds fractions such as {fractions[0]:.6g}: a regression target; distill learns classes"
-    rows, rare = int(counts.sum()), int((counts <= 2).sum())
-    if rows >= LEAST_ROWS and len(values) >= LEAST_CLASSES and 5 * len(values) > rows and 2 * rare > len(values):
-        what = f"{rows} rows for {len(values)} classes, {rare} of them with one or two rows"
+    rare = int((counts <= 2).sum())
+    if _many(counts) and 2 * rare > len(counts):
+        what = f"{counts.sum()} rows for {len(counts)} classes, {rare} of them with one or two rows"
         return f"{what}: this does not look like a label; distill learns classes"
     return None
 
 
+def _many(counts: Array) -> bool:
+    """Whether classes of so many rows each are rather many for their rows."""
+    return bool(LEAST_ROWS <= counts.sum() < LEAST_PER_CLASS * len(counts) and len(counts) >= LEAST_CLASSES)
+
+
 def label_notes(labels: Labels, place: str) -> tuple[str, ...]:
-    """Notes on classes that may not be meant: words for what is missing, and names that differ by next to nothing."""
-    if labels.y.dtype.kind != "U":
-        return ()
+    """Notes on classes that may not be meant: many with few rows, words for what is missing, and names that differ by
+    next to nothing."""
     values, counts = np.unique(labels.y[labels.labelled], return_counts=True)
     notes, alike = [], dict[str, list[str]]()
+    if _many(counts):
+        what = f"{counts.sum()} rows for {len(counts)} classes, fewer than {LEAST_PER_CLASS} a class"
+        notes.append(f"{place}: {what}; where these are measurements, set data.label to another column")
+    if labels.y.dtype.kind != "U":
+        return tuple(notes)
     for name, count in zip(values.tolist(), counts.tolist(), strict=True):
         alike.setdefault("".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
         if name.casefold() in MISSING_WORDS:
