@@ -973,6 +973,8 @@ def test_arrays_beyond_this_machine_s_memory_are_refused(monkeypatch: pytest.Mon
     np.savez("rows.npz", X=X, y=Y)
     monkeypatch.setattr(store, "_memory", lambda: X.nbytes)
     assert_refused(check("rows.npz"), "rows.npz: X and y would take … memory; give fewer rows, or a folder of X.npy")
+    write("rows.csv", gzip.compress(GOOD.encode() * 10))
+    assert_refused(check("rows.csv"), "rows.csv: what it holds would take … memory; give fewer rows")
 
 
 # ---------------------------------------------------------------------------------------------------------- new rows

@@ -1,5 +1,6 @@
 """Files that are whole or absent: every write goes to a temporary file, is flushed to disk, and renamed into place."""
 
+import gzip
 import io
 import json
 import math
@@ -26,6 +27,7 @@ except ImportError:  # Windows has no such locks: there two runs into one folder
     fcntl = None  # type: ignore[assignment]
 
 HEADER = "model.json"  # the member of a model file that is plain JSON
+PIECE_BYTES = 1 << 24  # unpacked at a time
 HEADER_BYTES = 100_000_000  # at most, which holds a million names
 RUN_MARK, RUN_END = "metrics.jsonl", "results.json"  # the first file of a run's folder, and the last
 RUN_FILES = (RUN_MARK, "config.yaml", RUN_END)
@@ -204,13 +206,13 @@ def open_npz(path: Path) -> Iterator[Npz]:
             yield Npz(archive, path)
 
 
-def read_npz(path: Path, shapes: Mapping[str, tuple[int, ...] | None]) -> dict[str, Array]:
-    """The arrays of these names, as far as an .npz file has them. Raises DataError where one cannot be read safely, or
-    is not of the shape that is given."""
+def read_npz(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, Array]:
+    """The arrays of these names and shapes, as far as an .npz file has them, or all of its arrays. Raises DataError
+    where one cannot be read safely, or has another shape."""
     with open_npz(path) as file:
-        declared = file.declared(name for name in shapes if name in file.names)
+        declared = file.declared(name for name in file.names if shapes is None or name in shapes)
         for name, one in declared.items():
-            if shapes[name] not in (None, one.shape):
+            if shapes is not None and shapes[name] != one.shape:
                 raise DataError(f"{path}: {name} has the shape {one.shape}; must be {shapes[name]}")
         return file.read(declared)
 
@@ -247,6 +249,17 @@ def _as_data_error(path: Path, kind: str, writer: str) -> Iterator[None]:
         reason = str(error) or type(error).__name__
         advice = "" if "; write " in reason else f"; write it with {writer}"
         raise DataError(f"{path}: cannot be read as {kind}: {reason}{advice}") from None
+
+
+def gunzip(path: Path, raw: bytes) -> bytes:
+    """What the bytes of a gzip file hold. Raises DataError as soon as this machine's memory does not."""
+    pieces, size = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+        while piece := file.read(PIECE_BYTES):
+            pieces.append(piece)
+            size += len(piece)
+            check_memory(path, size, "what it holds")
+    return b"".join(pieces)
 
 
 def check_memory(path: Path, size: int, what: str) -> None:

@@ -67,14 +67,14 @@ def equal_to_label(x: Array, known: Labels) -> list[int]:
     return equal
 
 
-def like_labels(columns: Iterable[tuple[int, str | None, Sequence[str]]], rows: int) -> list[tuple[int, int]]:
+def like_labels(columns: Iterable[tuple[int, str | None, Sequence[str]]]) -> list[tuple[int, int]]:
     """Those of the columns (index, name, fields) that look like a label, and their number of values; likeliest first.
 
     A label has few values, several rows each: texts, or small whole numbers.
     """
     likely = []
     for i, name, fields in columns:
-        most = max(2, rows // ROWS_PER_VALUE)
+        most = max(2, len(fields) // ROWS_PER_VALUE)
         if len(set(fields[: most + 1])) > most or not all(map(_of_a_label, fields[:SHOWN])):
             continue
         values = {spelled(field) for field in set(fields)} - {""}

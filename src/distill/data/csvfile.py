@@ -1,7 +1,6 @@
 """CSV files: with or without a header, any of three delimiters, quoted fields, an empty field for a missing number."""
 
 import csv
-import gzip
 import io
 import math
 import re
@@ -20,6 +19,7 @@ from distill.data.labels import Labels, label_fault, label_notes, listed, mark_u
 from distill.data.table import Source, Table
 from distill.errors import DataError
 from distill.nn.vector import Array
+from distill.store import gunzip
 
 PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 NO_NUMBER = re.compile(r"[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -58,14 +58,21 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
     last = learned.label if learned and learned.label in (sheet.header or ()) else -1
     column = label_column(sheet, last if plan.label is None else plan.label)
     dropped = dropped_columns(sheet, plan.drop or (), column, strict=learned is None)
-    place = sheet.place(None, column)
-    known = mark_unlabelled(_labels(sheet, column), plan.unlabelled_label, place, negative=False)
-    if learned is None and (fault := label_fault(known)):
-        raise DataError(f"{place}: {fault}; {_advice(sheet, {column, *dropped})}")
     features = [i for i in range(sheet.width) if i != column and i not in dropped]
-    rows = replace(table(sheet, features, column, known), dropped=dropped)
+    place = sheet.place(None, column)
+
+    def settle(labels: Labels) -> Labels:
+        known = mark_unlabelled(labels, plan.unlabelled_label, place, negative=False)
+        if learned is None and (fault := label_fault(known)):
+            raise DataError(f"{place}: {fault}; {_advice(sheet, {column, *dropped})}")
+        return known
+
+    rows = replace(table(sheet, features, column, settle), dropped=dropped)
     if learned is not None:
         return Source(replace(rows, notes=()))
+    assert rows.y is not None
+    assert rows.labelled is not None
+    known = Labels(rows.y, rows.labelled)
     return Source(replace(rows, notes=rows.notes + label_notes(known, place) + column_notes(rows, features, known)))
 
 
@@ -146,10 +153,8 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
 def _advice(sheet: Sheet, but: Collection[int]) -> str:
     """Which of the other columns look like a label, and how to choose one."""
     header = sheet.header
-    others = (
-        (i, header[i] if header else None, [row[i] for row in sheet.rows]) for i in range(sheet.width) if i not in but
-    )
-    likely = like_labels(others, len(sheet.rows))[:4]
+    others = ((i, header[i] if header else None, _fields(sheet, i)) for i in range(sheet.width) if i not in but)
+    likely = like_labels(others)[:4]
     if not likely:
         return "no other column looks like a label; name the right one with data.label"
     named = [f"column {i}{f' ({header[i]!r})' if header else ''}, {count} values" for i, count in likely]
@@ -159,8 +164,11 @@ def _advice(sheet: Sheet, but: Collection[int]) -> str:
     return f"what looks like one is {named[0]}{more}: set data.label: {key}"
 
 
-def table(sheet: Sheet, features: list[int], label: int | None, known: Labels | None = None) -> Table:
-    """Numbers from the feature columns, and the label's where there is one, read unless they are `known`."""
+def table(
+    sheet: Sheet, features: list[int], label: int | None, settle: Callable[[Labels], Labels] = lambda labels: labels
+) -> Table:
+    """Numbers from the feature columns, and labels, which `settle` may judge before a text among the numbers does."""
+    known = None if label is None else settle(_labels(sheet, label))
     blocks = range(0, len(sheet.rows), BLOCK_ROWS)
     x = np.concatenate([_numbers(sheet, features, start) for start in blocks])
     header = sheet.header
@@ -168,7 +176,6 @@ def table(sheet: Sheet, features: list[int], label: int | None, known: Labels | 
     def place(row: int | None, column: int | None) -> str:
         return sheet.place(row, features[column] if column is not None else label or 0)
 
-    known = _labels(sheet, label) if known is None and label is not None else known
     return Table(
         x,
         None if known is None else known.y,
@@ -184,7 +191,7 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+            raw = gunzip(path, raw)
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
@@ -239,4 +246,8 @@ def _number(sheet: Sheet, row: int, column: int) -> float:
 
 def _labels(sheet: Sheet, column: int) -> Labels:
     """The labels of all rows."""
-    return read_labels(np.array([row[column] for row in sheet.rows]), sheet.place(None, column))
+    return read_labels(np.array(_fields(sheet, column)), sheet.place(None, column))
+
+
+def _fields(sheet: Sheet, column: int) -> list[str]:
+    return [row[column] for row in sheet.rows]
