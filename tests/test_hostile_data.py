@@ -429,7 +429,10 @@ NPZ: dict[str, tuple[Mapping[str, Any], str]] = {
     "a class a row": ({"X": X, "y": np.arange(20)}, "rows.npz: y: 20 rows for 20 classes"),
     "X_test alone": ({"X": X, "y": Y, "X_test": X}, "rows.npz: X_test and y_test must come together"),
     "y_test alone": ({"X": X, "y": Y, "y_test": Y}, "rows.npz: X_test and y_test must come together"),
-    "test of other width": ({"X": X, "y": Y, "X_test": X[:, 1:], "y_test": Y}, "rows.npz: … 2 features … 3"),
+    "test of other width": (
+        {"X": X, "y": Y, "X_test": X[:, 1:], "y_test": Y},
+        "rows.npz: X has 3 features, X_test has 2",
+    ),
     "test with a new class": ({"X": X, "y": Y, "X_test": X, "y_test": Y + 1}, "rows.npz: y_test[1]: the class 2"),
     "test with NaN": ({"X": X, "y": Y, "X_test": at(5, 0, np.nan), "y_test": Y}, "rows.npz: X_test[5, 0]: nan"),
     "test empty": ({"X": X, "y": Y, "X_test": X[:0], "y_test": Y[:0]}, "rows.npz: X_test … (0, 3)"),
@@ -871,6 +874,15 @@ BOMBS: dict[str, tuple[Callable[[bytes], dict[str, bytes]], str, str]] = {
         lambda m: {"a.npz": packed(SOUND | {"y.npy": bomb(f"({HUGE},)")})},
         "check",
         "y: 134217728 labels for 20 rows",
+    ),
+    "a test set of another width": (
+        lambda m: {
+            "a.npz": packed(
+                SOUND | {"X_test.npy": bomb(f"({HUGE >> 3},8)"), "y_test.npy": bomb(f"({HUGE >> 3},)", HUGE >> 3)}
+            )
+        },
+        "check",
+        "X has 3 features, X_test has 8",
     ),
     "more than X promises": (
         lambda m: {"a.npz": packed(SOUND | {"X.npy": bomb("(20, 3)")})},

@@ -293,12 +293,11 @@ def _labelled(table: Table, mark: Any, *, learn: bool) -> Table:
     known = mark_unlabelled(Labels(table.y, np.ones(len(table.y), bool)), mark, place, negative=True)
     if learn and (fault := label_fault(known)):
         raise DataError(f"{place}: {fault}")
-    notes = table.notes
-    if learn:
-        notes += known.notes + label_notes(known, place)
-        equal = equal_to_label(table.x, known) if isinstance(table.x, np.ndarray) else []
-        notes += tuple(f"{table.place(None, 0)}: feature {k} equals the label, one to one" for k in equal[:3])
-    return replace(table, labelled=None if known.labelled.all() else known.labelled, notes=notes)
+    table = replace(table, labelled=None if known.labelled.all() else known.labelled)
+    if not learn:
+        return table
+    equal = [f"{table.place(None, 0)}: feature {k} equals the label, one to one" for k in equal_to_label(table)[:3]]
+    return replace(table, notes=(*table.notes, *known.notes, *label_notes(known, place), *equal))
 
 
 def _held(table: Table, megabytes: float = math.inf) -> Table:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from distill.data.labels import Labels, normal, spelled, whole
+from distill.data.labels import normal, spelled, whole
 from distill.data.scaling import blocks
 from distill.data.table import Table
 from distill.nn.vector import Array
@@ -20,7 +20,7 @@ ROWS_PER_VALUE, LARGEST = 5, 1000  # of a column that looks like a label; whole 
 SAMPLE, SHOWN = 1000, 5
 
 
-def column_notes(table: Table, columns: Sequence[int], known: Labels) -> tuple[str, ...]:
+def column_notes(table: Table, columns: Sequence[int]) -> tuple[str, ...]:
     """Sentences about the features of a table, which stand in these columns of its file, that may be no features."""
     x = np.asarray(table.x)
     reasons: dict[int, list[str]] = {}
@@ -33,7 +33,7 @@ def column_notes(table: Table, columns: Sequence[int], known: Labels) -> tuple[s
             reasons.setdefault(k, []).append("counts the rows")
         elif name is not None and (not name or ID_NAME.fullmatch(name.casefold())) and _numbers_rows(x[:, k]):
             reasons.setdefault(k, []).append("numbers the rows")
-    for k in equal_to_label(x, known):
+    for k in equal_to_label(table):
         reasons.setdefault(k, []).append("equals the label, one to one")
     lines = []
     for k, whys in sorted(reasons.items()):
@@ -49,12 +49,14 @@ def column_notes(table: Table, columns: Sequence[int], known: Labels) -> tuple[s
     return tuple(lines)
 
 
-def equal_to_label(x: Array, known: Labels) -> list[int]:
-    """The features of x (N,D) that have one value in each class, another in each."""
-    rows = np.flatnonzero(known.labelled)
+def equal_to_label(table: Table) -> list[int]:
+    """The features of a table in memory that have one value in each class, another in each."""
+    if not isinstance(x := table.x, np.ndarray) or table.y is None:
+        return []
+    rows = np.arange(len(x)) if table.labelled is None else np.flatnonzero(table.labelled)
     if len(rows) < LEAST_ROWS:
         return []
-    _, first, y = np.unique(known.y[rows], return_index=True, return_inverse=True)
+    _, first, y = np.unique(table.y[rows], return_index=True, return_inverse=True)
     some = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(np.int64)
     equal: list[int] = []
     for part in blocks(x.shape[1], max(len(some), len(first))):

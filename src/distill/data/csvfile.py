@@ -63,17 +63,15 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
 
     def settle(labels: Labels) -> Labels:
         known = mark_unlabelled(labels, plan.unlabelled_label, place, negative=False)
-        if learned is None and (fault := label_fault(known)):
+        if learned is not None:
+            return replace(known, notes=labels.notes)
+        if fault := label_fault(known):
             raise DataError(f"{place}: {fault}; {_advice(sheet, {column, *dropped})}")
-        return known
+        return replace(known, notes=known.notes + label_notes(known, place))
 
     rows = replace(table(sheet, features, column, settle), dropped=dropped)
-    if learned is not None:
-        return Source(replace(rows, notes=()))
-    assert rows.y is not None
-    assert rows.labelled is not None
-    known = Labels(rows.y, rows.labelled)
-    return Source(replace(rows, notes=rows.notes + label_notes(known, place) + column_notes(rows, features, known)))
+    odd = column_notes(rows, features) if learned is None else ()
+    return Source(replace(rows, notes=rows.notes + odd))
 
 
 def read_sheet(

@@ -1,5 +1,6 @@
 """NPZ files: arrays `X` (rows, features...) and `y` (rows,), and optionally `X_test` and `y_test`. Never a pickle."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,9 @@ def read(path: Path, check: Callable[[Declared, Declared | None], None] = lambda
         for x, y in sets.items():
             check_shapes(declared[x], declared.get(y), _place(path, x, y))
             check(declared[x], declared.get(y))
+        widths = [math.prod(declared[x].shape[1:]) for x in sets]
+        if len(set(widths)) > 1:
+            raise DataError(f"{path}: X has {widths[0]} features, X_test has {widths[1]}; make them alike")
         arrays = file.read(declared)
     rows, test = (
         from_arrays(arrays[x], arrays.get(y), _place(path, x, y)) if x in arrays else None
