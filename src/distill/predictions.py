@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill.data import Data, csvfile, spelled
-from distill.data.labels import difference, listed
+from distill.data.labels import difference, listing
 from distill.data.table import Declared, locate
 from distill.errors import DataError
 from distill.nn.vector import Array
@@ -144,7 +144,7 @@ def _npz(path: Path, data: Data, who: str) -> Found:
         named = [name for name in KINDS if name in file.names]
         others = [name for name in file.names if name not in (ROW, "classes")]
         if len(named or others) != 1:
-            what = f"holds the arrays {listed(file.names) or 'none'}"
+            what = f"holds the arrays {listing(file.names) or 'none'}"
             raise DataError(
                 f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes"
             )

@@ -15,7 +15,7 @@ import numpy as np
 
 from distill.config import DataPlan
 from distill.data.columns import column_notes, like_labels
-from distill.data.labels import Labels, label_fault, label_notes, listed, mark_unlabelled, normal, read_labels, whole
+from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, read_labels, whole
 from distill.data.table import Source, Table
 from distill.errors import DataError
 from distill.nn.vector import Array
@@ -139,9 +139,9 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
             )
         if (name := normal(which)) not in sheet.header:
             near = get_close_matches(name, sheet.header, 3)
-            known = f"did you mean {' or '.join(map(repr, near))}? The" if near else "the"
-            what = f"no column {which!r}, which {key} names; {known} columns are {listed(sheet.header)}"
-            raise DataError(f"{sheet.name}: {what}")
+            known = f"did you mean {' or '.join(near)}? The" if near else "the"
+            what = f"no column {which!r}" + ("" if key == "data.label" else f", which {key} names")
+            raise DataError(f"{sheet.name}: {what}; {known} columns are {listing(sheet.header)}")
         return sheet.header.index(name)
     if not -sheet.width <= which < sheet.width:
         raise DataError(f"{sheet.name}: {key} is {which}, but there are {sheet.width} columns (0 to {sheet.width - 1})")
