@@ -306,7 +306,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "unknown": (
         NAMED,
         {"drop": ["vv"]},
-        "rows.csv: no column 'vv', which data.drop names; did you mean v? … u, v, y",
+        "rows.csv: no column 'vv', which data.drop names; did you mean 'v'? … u, v, y",
     ),
     "far off": (
         NAMED,
@@ -321,7 +321,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "many columns": (
         ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",
         {"label": "colum_7", "header": True},
-        "rows.csv: no column 'colum_7'; did you mean … column_7 … (3,000 in all) … !column_15",
+        "rows.csv: no column 'colum_7'; did you mean … column_7 … (3,000) … !column_15",
     ),
 }
 

@@ -139,7 +139,7 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
             )
         if (name := normal(which)) not in sheet.header:
             near = get_close_matches(name, sheet.header, 3)
-            known = f"did you mean {' or '.join(near)}? The" if near else "the"
+            known = f"did you mean {' or '.join(map(repr, near))}? The" if near else "the"
             what = f"no column {which!r}" + ("" if key == "data.label" else f", which {key} names")
             raise DataError(f"{sheet.name}: {what}; {known} columns are {listing(sheet.header)}")
         return sheet.header.index(name)
