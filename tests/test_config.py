@@ -311,6 +311,8 @@ def test_the_keys_of_data_act(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert small("data.source=last.csv")["data"]["source"] == "last.csv"
     assert small("data.source=first.csv", "data.label=0")["data"]["classes"] == [0, 1, 2]
     assert STUDENT(small("data.source=first.csv", "data.label=0")) == STUDENT(small("data.source=last.csv"))
+    assert small("data.source=last.csv", "data.drop=[0, -2]")["data"]["features"] == 2
+    assert small("data.source=last.csv", "data.unlabelled_label=1")["data"]["classes"] == [0, 2]
     named = csv_file(in_tmp / "named.csv", "a,b,kind,d,c")
     named.write_text(named.read_text().replace("kind", "e"))
     assert small("data.source=named.csv", "data.label=c")["data"]["rows"] == {"train": 96, "validation": 24}
@@ -356,7 +358,9 @@ def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
 def test_no_key_is_without_a_test_of_its_effect() -> None:
     tested = set(ACTS)
     tested |= {f"{where}.momentum" for where in ("distillation", "teachers.teacher", "student")}
-    tested |= {f"data.{key}" for key in ("source", "label", "header", "test", "in_memory_mb")}
+    tested |= {
+        f"data.{key}" for key in ("source", "label", "header", "drop", "unlabelled_label", "test", "in_memory_mb")
+    }
     tested |= {"logging.level", "logging.file", "output.folder", "student.unlabelled"}
     tested |= {"evidence.share_teacher", "evidence.workers", "distillation.weak_teacher"}
     tested |= {"performance.cache"} | {f"teachers.teacher.{key}" for key in ELSEWHERE}  # tests/test_teachers.py

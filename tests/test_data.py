@@ -102,7 +102,8 @@ def test_a_row_of_numbers_below_texts_makes_a_header_and_texts_alone_do_not(tmp_
         (["b", "a", "ü, \"x\""], ("a", "b", "ü, \"x\"")),
         (["10", "9", "-1"], (-1, 9, 10)),
         (["01", "1", "2"], ("01", "1", "2")),
-        (["1.0", "2.0", "3"], ("1.0", "2.0", "3")),
+        (["1.0", "2e0", "+3"], (1, 2, 3)),
+        (["1", "1_000", "2"], ("1", "1_000", "2")),
         (["yes", "no", "true"], ("no", "true", "yes")),
     ],
 )  # fmt: skip
@@ -114,8 +115,8 @@ def test_labels_of_any_kind_map_to_classes_and_back(
     path.write_text(as_csv([quoted[i] for i in Y]), encoding="utf-8")
     found = load(path)
     assert found.classes == classes
-    spelled = [str(found.classes[i]) for i in np.concatenate([found.train.y, found.validation.y])]
-    assert sorted(spelled) == sorted(labels[i] for i in Y)
+    back = [data.spelled(found.classes[i]) for i in np.concatenate([found.train.y, found.validation.y])]
+    assert sorted(back) == sorted(data.spelled(labels[i]) for i in Y)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +135,199 @@ def test_npz_labels_of_any_kind(tmp_path: Path, y: Array) -> None:
     found = load(tmp_path / "rows.npz")
     assert found.test is not None
     assert (found.features, len(found.test)) == (4, 7)
-    assert [str(found.classes[i]) for i in found.test.y] == [
-        str(v.decode() if isinstance(v, bytes) else v) for v in y[:7].tolist()
-    ]
+    assert [data.spelled(found.classes[i]) for i in found.test.y] == list(map(data.spelled, y[:7]))
+
+
+# --- what a label means -----------------------------------------------------------------------------------------------
+
+FRUIT = np.array(["apple", "fig", "pear"])
+# How another program may write the labels of Y -> what they are.
+SPELLINGS: dict[str, Any] = {
+    "floats": [f"{c}.0" for c in Y],
+    "mixed": [(f"{c}", f"{c}.", f"{c}.00", f"+{c}", f"{c}e0", f" {c} ")[i % 6] for i, c in enumerate(Y)],
+    "npz of float32": Y.astype(np.float32),
+    "npz of texts": np.array([f"{c}.0" for c in Y]),
+    "npz of bytes": np.array([f"{c}".encode() for c in Y]),
+    "npz of both": np.where(np.arange(len(Y)) % 2, [f"{c}" for c in Y], [f"{c}.0" for c in Y]),
+    "npz in a column": Y[:, None],
+}
+
+
+def doubts(found: data.Data) -> list[str]:
+    """The notes on labels and columns, not those on how the file was read."""
+    return [note for note in found.notes if "header" not in note]
+
+
+def written(folder: Path, labels: Any, name: str = "rows") -> Path:
+    """A list of texts as the last column of a CSV, an array as y of an NPZ."""
+    path = folder / f"{name}.{'csv' if isinstance(labels, list) else 'npz'}"
+    if isinstance(labels, list):
+        path.write_text(as_csv(labels), encoding="utf-8")
+    else:
+        np.savez(path, X=X, y=labels)
+    return path
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("other", ["floats", "npz of float32", "npz of texts"])
+def test_a_whole_number_is_one_label_however_it_is_written(tmp_path: Path, spelling: str, other: str) -> None:
+    test = written(tmp_path, SPELLINGS[other], "test")
+    found = load(written(tmp_path, SPELLINGS[spelling]), test=str(test))
+    assert found.classes == (0, 1, 2)
+    assert all(type(one) is int for one in found.classes)
+    assert found.test is not None
+    np.testing.assert_array_equal(found.raw.rows.y, Y)
+    np.testing.assert_array_equal(found.test.y, Y)
+    new = data.read_new(str(test), found.scaling, None, 4)
+    for classes in (found.classes, (0.0, 1.0, 2.0), ("0", "1.0", "2")):  # of this model, and of older ones
+        np.testing.assert_array_equal(data.class_numbers(new, classes), Y)
+
+
+def test_a_half_labelled_column_as_pandas_writes_it_is_of_whole_numbers(tmp_path: Path) -> None:
+    half = ["" if i % 3 else f"{c}.0" for i, c in enumerate(np.arange(120) // 40)]
+    found = load(written(tmp_path, half))
+    assert (found.classes, int((found.train.y < 0).sum()), doubts(found)) == ((0, 1, 2), 80, [])
+
+
+@given(st.integers(-(10**17), 10**17), st.sampled_from(["{}", "{}.0", " {}.\xa0", "{}e0"]))
+def test_a_number_has_one_spelling(number: int, form: str) -> None:
+    text = form.format(number)
+    assert data.spelled(text) == data.spelled(np.str_(text)) == data.spelled(number) == str(number)
+    assert data.spelled(np.int64(number)) == str(number)
+    if abs(number) < 2**24:
+        assert data.spelled(float(number)) == data.spelled(np.float32(number)) == str(number)
+
+
+@pytest.mark.parametrize(
+    "text", ["03", "1_000", "1,0", "0x1", "1.5", "٣", "1e400", "9" * 30, "-", "1 0", "1.0.0", "True"]
+)
+def test_other_texts_stay_what_they_are(text: str) -> None:
+    assert data.spelled(text) == text
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz", "bytes"])
+def test_classes_that_look_alike_are_one_and_a_note_says_so(tmp_path: Path, kind: str) -> None:
+    odd = {0: "cafe\u0301", 7: " caf\xe9", 14: "caf\xe9\xa0", 21: "caf\xe9\u200b"}  # one of seven is "café"
+    labels = [odd.get(i, ("caf\xe9", *"abcdef")[i % 7]) for i in range(120)]
+    given: Any = {"csv": [f'"{one}"' for one in labels], "npz": np.array(labels)}.get(kind)
+    found = load(written(tmp_path, np.char.encode(np.array(labels), "utf-8") if given is None else given))
+    assert found.classes == (*"abc", "caf\xe9", *"def")
+    (note,) = doubts(found)
+    assert "5 spellings are taken for 1 class" in note
+    assert "4 rows" in note
+    for other in ("cafe\u0301", "caf\xe9 "):
+        assert data.spelled(other) == data.spelled("caf\xe9") == "caf\xe9"
+
+
+@pytest.mark.parametrize(("pair", "alike"), [("Fig fig", True), ("new_york new__york", False), ("a\xa0b ab", True)])
+def test_classes_that_differ_by_case_or_inner_space_stay_two_with_a_warning(
+    tmp_path: Path, pair: str, *, alike: bool
+) -> None:
+    names = [*pair.split(" "), "pear"]
+    found = load(written(tmp_path, np.array(names)[Y]))
+    assert sorted(found.classes) == sorted(names)
+    assert ["differ only by case or white space" in note for note in doubts(found)] == [True] * alike
+
+
+@pytest.mark.parametrize("word", ["NA", "nan", "?", "NULL", "none"])
+def test_a_word_for_what_is_missing_is_a_class_with_a_warning_until_it_is_named(tmp_path: Path, word: str) -> None:
+    path = written(tmp_path, [word if i % 10 == 0 else FRUIT[c] for i, c in enumerate(Y)])
+    found = load(path)
+    assert word in found.classes
+    (note,) = doubts(found)
+    assert f"data.unlabelled_label: '{word}'" in note
+    named = load(path, unlabelled_label=word)
+    assert named.classes == tuple(FRUIT)
+    assert (named.train.y < 0).sum() == 12
+    assert (named.validation.y >= 0).all()
+
+
+# The labels, the key, and how many rows then have none; None where nothing is said.
+MARKS: dict[str, tuple[Any, Any, int | None]] = {
+    "-1 beside three": (np.where(Y == 0, -1, np.arange(120) % 4), "auto", 40),
+    "-1 in floats": (np.where(Y == 0, -1.0, Y), "auto", 40),
+    "-1 and 1": (np.where(Y == 0, -1, 1), "auto", None),
+    "-1 among other negatives": (Y - 2, "auto", None),
+    "-1 in texts": (np.array(["-1", "a", "b"])[Y], "auto", None),
+    "-1 with null": (Y - 1, None, None),
+    "-1 in a csv": ([str(c - 1) for c in Y], "auto", 0),
+    "-1 in a csv, named": ([str(c - 1) for c in Y], -1, 40),
+    "a number": (Y, 2, 40),
+    "a number in floats": (Y.astype(float), "2", 40),
+    "a text": ([FRUIT[c] for c in Y], "fig ", 40),
+    "what is not there": (Y, 99, 0),
+}
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_which_label_says_that_there_is_none(tmp_path: Path, name: str) -> None:
+    labels, key, count = MARKS[name]
+    found = load(written(tmp_path, labels), unlabelled_label=key)
+    assert int((found.train.y < 0).sum()) == (count or 0)
+    assert (found.validation.y >= 0).all()
+    assert [("unlabelled_label" in note) and (f"{count} rows" in note or not count) for note in doubts(found)] == [
+        True
+    ] * (count is not None)
+
+
+def test_a_judged_row_of_the_label_for_none_is_refused(tmp_path: Path) -> None:
+    path, test = written(tmp_path, Y - 1), written(tmp_path, Y - 1, "test")
+    with pytest.raises(DataError, match=r"test\.npz: y\[0\]: the label is missing"):
+        load(path, test=str(test))
+    found = load(path)
+    with pytest.raises(DataError, match=r"the label is missing"):
+        data.class_numbers(data.read_new(str(test), found.scaling, None, None), found.classes)
+    assert load(path, test=str(test), unlabelled_label=None).classes == (-1, 0, 1)
+
+
+# --- columns that are no features -------------------------------------------------------------------------------------
+
+# A further column in front, its name, and what is said of it.
+ODD_COLUMNS: dict[str, tuple[Any, str | None, str]] = {
+    "pandas' index": (np.arange(120), "", "column 0 ('') has no name and counts the rows"),
+    "a shuffled index": (np.arange(120)[::-1], "", "column 0 ('') has no name and numbers the rows"),
+    "an index that was read and written": (np.arange(120) + 5, "Unnamed: 0", "numbers the rows"),
+    "from 1": (np.arange(1, 121), "a", "column 0 ('a') counts the rows"),
+    "without a header": (np.arange(120), None, "column 0 counts the rows"),
+    "an id": (np.arange(120) * 7919 % 1009, "customer_id", "column 0 ('customer_id') numbers the rows"),
+    "the label": (Y * 2.5 + 1, "a", "column 0 ('a') equals the label, one to one"),
+    "a constant": (np.full(120, 3), "a", "1 constant feature: a; data.drop"),
+    "a measurement": (np.arange(120) ** 1.5, "a", ""),
+    "a whole measurement": (np.arange(120) * 7919 % 1009, "a", ""),
+    "nearly the label": (np.where(np.arange(120) == 50, 9, Y), "a", ""),
+    "what two classes share": (Y == 2, "a", ""),
+}
+
+
+@pytest.mark.parametrize("name", ODD_COLUMNS)
+def test_a_column_that_may_be_no_feature_is_named_and_can_be_dropped(tmp_path: Path, name: str) -> None:
+    column, title, expected = ODD_COLUMNS[name]
+    header = "" if title is None else f"{title},b,c,d,e,kind"
+    (tmp_path / "plain.csv").write_text(as_csv(PLAIN))
+    lines = as_csv(PLAIN).splitlines()
+    rows = [f"{float(value):g},{line}" for value, line in zip(column, lines, strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join([header, *rows] if header else rows))
+    found = load(tmp_path / "rows.csv", header=title is not None)
+    assert [expected in note and "data.drop" in note for note in doubts(found)] == [True] * bool(expected)
+    without = load(tmp_path / "rows.csv", header=title is not None, drop=[0])
+    assert (doubts(without), without.names) == ([], tuple("bcde") if header else None)
+    np.testing.assert_array_equal(without.train.x, load(tmp_path / "plain.csv").train.x)
+
+
+def test_the_label_among_the_features_of_an_array_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", X=np.c_[X, 9 - Y], y=Y)
+    (note,) = doubts(load(tmp_path / "rows.npz"))
+    assert "feature 4 equals the label" in note
+
+
+def test_columns_are_dropped_by_name_or_index_and_a_test_file_may_lack_them(tmp_path: Path) -> None:
+    rows = [f"r{i},{line}" for i, line in enumerate(as_csv(PLAIN).splitlines())]
+    (tmp_path / "rows.csv").write_text("\n".join(["name,a,b,c,d,kind", *rows]))
+    (tmp_path / "test.csv").write_text(as_csv(PLAIN, header="a,b,c,d,kind"))
+    for drop in (["name"], [0], [-6, "name"]):
+        found = load(tmp_path / "rows.csv", drop=drop, label="kind")
+        assert (found.names, found.features) == (tuple("abcd"), 4)
+    assert load(tmp_path / "rows.csv", drop=["name"], test=str(tmp_path / "test.csv")).test is not None
 
 
 def idx(array: Array, code: int = 0x08) -> bytes:

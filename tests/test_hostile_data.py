@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from distill import store
 from test_hostile_configs import DIGITS, FUZZ, LONG, Answer, ask
 
 Array = NDArray[Any]
@@ -104,7 +106,11 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "one class": (GOOD.replace("b", "a"), {}, "rows.csv: every row has the label 'a'"),
     "one row": ("1,2,a\n", {}, "rows.csv: every row has the label 'a'"),
     "a class a row": ("".join(f"{i},{i}\n" for i in range(9)), {}, "rows.csv: 9 rows for 9 classes"),
-    "labels that are measurements": ("".join(f"{i},{i / 7}\n" for i in range(9)), {}, "rows.csv: 9 rows for 9 cl"),
+    "labels that are measurements": (
+        "".join(f"{i},{i / 7}\n" for i in range(9)),
+        {},
+        "rows.csv: column 1: holds fractions such as 0.142857: a regression target",
+    ),
     "a column of nothing": ("".join(f",{row}\n" for row in ROWS), {}, "rows.csv: … 0 … no value"),
     "a named column of nothing": (
         "w,u,v,y\n" + "".join(f",{row}\n" for row in ROWS),
@@ -124,7 +130,7 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "label too far right": (GOOD, {"label": 3}, "rows.csv: … 3 … 3 columns (0 to 2)"),
     "label too far left": (GOOD, {"label": -4}, "rows.csv: … -4 … 3 columns"),
     "label far away": (GOOD, {"label": 10**30}, f"rows.csv: … {10**30} … 3 columns"),
-    "label is another column": (NAMED, {"label": "u"}, "rows.csv: … ('y'): 'a' is a text"),
+    "label is another column": (NAMED, {"label": "u"}, "rows.csv: column 0 ('u'): … fractions … set data.label: y"),
     "no such label among odd names": ('"u\nw",\x1b[31m,y\n' + GOOD, {"label": "class"}, "rows.csv: no column 'class'"),
     "Latin-1": (GOOD.encode() + b"1,2,\xe9\n", {}, "rows.csv: line 21: byte 0xe9 is not UTF-8"),
     "UTF-16": (GOOD.encode("utf-16"), {}, "rows.csv: line 1: byte 0xff is not UTF-8"),
@@ -193,6 +199,144 @@ def test_a_test_file_that_is_not_there(test: str) -> None:
 def test_classes_with_odd_names_do_not_break_the_line() -> None:
     write("rows.csv", GOOD.replace("a\n", '"a\nb\x1b[31m"\n'))
     assert_refused(check("rows.csv", test=write("test.csv", "1,2,c\n")), "test.csv: line 1, column 2: the class 'c'")
+
+
+# ------------------------------------------------------------------------------------------- labels that are no classes
+
+
+def measured(kinds: list[str], target: list[str], head: str = "", *, first: bool = True) -> str:
+    """Rows of a few measurements with a column of kinds, first or last but one, and a last column that is no label."""
+    rng = np.random.default_rng(0)
+    lines = [head] if head else []
+    for kind, value in zip(kinds, target, strict=True):
+        numbers = [f"{number:.2f}" for number in rng.normal(size=4)]
+        lines.append(",".join([kind, *numbers, value] if first else [*numbers, kind, value]))
+    return "\n".join(lines) + "\n"
+
+
+WINE = [str(i + 1) for i, count in enumerate((59, 71, 48)) for _ in range(count)]
+PROLINE = [str(value // 5 * 5) for value in np.random.default_rng(1).integers(278, 1680, 178)]
+REAL = [f"{value:.1f}" for value in np.random.default_rng(2).normal(20, 5, 178)]
+WORDS = [["setosa", "virginica"][i % 2] for i in range(178)]
+HEAD = "{},a,b,c,d,{}"
+WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "label first": (
+        measured(WINE, PROLINE),
+        {},
+        "rows.csv: column 5: 178 rows for … column 0, 3 values: set data.label: 0",
+    ),
+    "label first, named": (
+        measured(WINE, PROLINE, HEAD.format("cultivar", "proline")),
+        {},
+        "rows.csv: column 5 ('proline'): … column 0 ('cultivar'), 3 values: set data.label: cultivar",
+    ),
+    "label first, of words": (measured(WORDS, PROLINE), {}, "rows.csv: column 5: … column 0, 2 values"),
+    "label last but one, fractions": (
+        measured(WINE, REAL, first=False),
+        {},
+        "rows.csv: column 5: holds fractions … regression … column 4, 3 values: set data.label: 4",
+    ),
+    "a column that is called so goes first": (
+        measured([f"{word},{i % 7}" for i, word in enumerate(WORDS)], REAL, "sex,class,a,b,c,d,length"),
+        {},
+        "rows.csv: … is column 1 ('class'), 7 values (or column 0 ('sex'), 2 values): set data.label: class",
+    ),
+    "nothing like a label": (measured(REAL, PROLINE), {}, "rows.csv: … no other column looks like a label"),
+    "what is dropped": (measured(WINE, PROLINE), {"drop": [0]}, "rows.csv: … no other column looks like a label"),
+    "chosen so": (measured(WINE, PROLINE), {"label": -1}, "rows.csv: column 5: … set data.label: 0"),
+    "fractions, some missing": (measured(WINE, ["?", "", *REAL[2:]]), {}, "rows.csv: … fractions … column 0"),
+    "a name a row": (
+        measured(WINE, [f"r{i}" for i in range(178)]),
+        {},
+        "rows.csv: … 178 rows for 178 classes … column 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "keys", "expected"), WRONG_LABELS.values(), ids=WRONG_LABELS)
+def test_a_column_that_is_no_label_is_told_with_what_looks_like_one(
+    content: str, keys: dict[str, Any], expected: str
+) -> None:
+    assert_refused(check(write("rows.csv", content), **keys), expected)
+    config = Path("config.yaml").read_text()
+    Path("config.yaml").write_text(json.dumps(json.loads(config) | {"logging": {"file": None}}))
+    assert_refused(ask("run", "--quiet"), expected)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "npy"])
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [(np.arange(40) / 7, "fractions such as 0.142857: a regression"), (np.arange(40) // 2, "40 rows for 20 classes")],
+)
+def test_labels_of_an_array_that_are_no_classes(suffix: str, y: Array, expected: str) -> None:
+    x = np.zeros((40, 3)) + np.arange(40)[:, None]
+    Path("rows").mkdir()
+    np.save("rows/X.npy", x), np.save("rows/y.npy", y), np.savez("rows.npz", X=x, y=y)
+    name = "rows.npz: y" if suffix == "npz" else "rows/y.npy"
+    assert_refused(check("rows.npz" if suffix == "npz" else "rows"), f"{name}: … {expected}")
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(16) % 8,
+        np.arange(40) % 2 * 1000.0,
+        np.r_[np.zeros(100, int), 1, 1, 2, 3, 4],
+        np.arange(18) // 2,
+        np.arange(3000) % 300,
+        np.array([f"{i % 150}.5a" for i in range(1500)]),
+        np.array(["9" * 400, "8" * 400])[Y],
+    ],
+    ids=["two a class", "two classes", "rare classes", "few rows", "hundreds of classes", "texts", "long numbers"],
+)
+def test_honest_labels_are_believed(y: Array) -> None:
+    np.savez("rows.npz", X=np.random.default_rng(0).normal(size=(len(y), 3)), y=y)
+    answer = check("rows.npz")
+    assert (answer.code, answer.lines) == (0, [])
+    assert f"{len(np.unique(y))} classes" in answer.out
+    assert "note:" not in answer.out
+
+
+def test_many_classes_of_few_rows_are_learned_with_a_warning() -> None:
+    np.savez("rows.npz", X=np.random.default_rng(0).normal(size=(80, 3)), y=np.arange(80) % 20)
+    assert "80 rows for 20 classes, fewer than 5 a class; where these are" in " ".join(check("rows.npz").out.split())
+
+
+DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "unknown": (
+        NAMED,
+        {"drop": ["vv"]},
+        "rows.csv: no column 'vv', which data.drop names; did you mean 'v'? … u, v, y",
+    ),
+    "far off": (
+        NAMED,
+        {"drop": ["when"]},
+        "rows.csv: no column 'when', which data.drop names; the columns are u, v, y",
+    ),
+    "too far right": (NAMED, {"drop": [3]}, "rows.csv: data.drop is 3, but there are 3 columns (0 to 2)"),
+    "without names": (GOOD, {"drop": ["u"]}, "rows.csv: data.drop names 'u', but there is no header"),
+    "the label": (NAMED, {"drop": [0, "y"]}, "rows.csv: column 2 ('y'): data.drop names the label"),
+    "the label by index": (GOOD, {"drop": [1], "label": 1}, "rows.csv: column 1: data.drop names the label"),
+    "everything": (NAMED, {"drop": ["u", 1]}, "rows.csv: data.drop leaves no feature"),
+    "many columns": (
+        ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",
+        {"label": "colum_7", "header": True},
+        "rows.csv: no column 'colum_7'; did you mean … column_7 … (3,000) … !column_15",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "keys", "expected"), DROPS.values(), ids=DROPS)
+def test_columns_that_cannot_be_dropped(content: str, keys: dict[str, Any], expected: str) -> None:
+    assert_refused(check(write("rows.csv", content), **keys), expected)
+
+
+def test_drop_acts_only_on_csv_files() -> None:
+    np.savez("rows.npz", X=X, y=Y)
+    assert_refused(check("rows.npz", drop=[0]), "rows.npz: … data.drop act only on CSV files")
+    answer = check("digits", drop=[0])
+    assert answer.code == 2
+    assert "data.drop: acts only on CSV files" in answer.lines[0]
 
 
 # ------------------------------------------------------------------------------------------------------------- paths
@@ -276,16 +420,19 @@ NPZ: dict[str, tuple[Mapping[str, Any], str]] = {
     "infinity": ({"X": at(19, 2, -np.inf), "y": Y}, "rows.npz: X[19, 2]: -inf"),
     "NaN in float16": ({"X": at(3, 1, np.nan).astype(np.float16), "y": Y}, "rows.npz: X[3, 1]: nan"),
     "labels fewer": ({"X": X, "y": Y[:-1]}, "rows.npz: … 20 rows … 19 labels"),
-    "labels in a column": ({"X": X, "y": Y[:, None]}, "rows.npz: y … (20, 1) … (rows,)"),
+    "labels in a row": ({"X": X, "y": Y[None]}, "rows.npz: y … (1, 20) … (rows,)"),
     "labels one-hot": ({"X": X, "y": np.eye(2)[Y]}, "rows.npz: y … (20, 2) … (rows,)"),
     "label of dates": ({"X": X, "y": Y.astype("M8[s]")}, "rows.npz: y … datetime64"),
     "label NaN": ({"X": X, "y": LABELS_WITH_NAN}, "rows.npz: y[7]: the label is"),
     "label empty": ({"X": X, "y": np.where(Y == 1, "", "a")}, "rows.npz: y[1]: … label"),
     "one class": ({"X": X, "y": Y * 0}, "rows.npz: every row has the label 0"),
-    "a class a row": ({"X": X, "y": np.arange(20)}, "rows.npz: 20 rows for 20 classes"),
+    "a class a row": ({"X": X, "y": np.arange(20)}, "rows.npz: y: 20 rows for 20 classes"),
     "X_test alone": ({"X": X, "y": Y, "X_test": X}, "rows.npz: X_test and y_test must come together"),
     "y_test alone": ({"X": X, "y": Y, "y_test": Y}, "rows.npz: X_test and y_test must come together"),
-    "test of other width": ({"X": X, "y": Y, "X_test": X[:, 1:], "y_test": Y}, "rows.npz: … 2 features … 3"),
+    "test of other width": (
+        {"X": X, "y": Y, "X_test": X[:, 1:], "y_test": Y},
+        "rows.npz: X has 3 features, X_test has 2",
+    ),
     "test with a new class": ({"X": X, "y": Y, "X_test": X, "y_test": Y + 1}, "rows.npz: y_test[1]: the class 2"),
     "test with NaN": ({"X": X, "y": Y, "X_test": at(5, 0, np.nan), "y_test": Y}, "rows.npz: X_test[5, 0]: nan"),
     "test empty": ({"X": X, "y": Y, "X_test": X[:0], "y_test": Y[:0]}, "rows.npz: X_test … (0, 3)"),
@@ -470,7 +617,7 @@ IDX: dict[str, tuple[dict[str, bytes | None], str]] = {
     "labels: missing": ({"train_labels_idx1_ubyte": None}, "mn: no train-labels-idx1-ubyte beside mn/train-images"),
     "labels: empty": ({"train_labels_idx1_ubyte": b""}, "mn/train-labels-idx1-ubyte: … magic"),
     "labels: fewer": ({"train_labels_idx1_ubyte": idx(LABELS[1:])}, "mn/train-labels … 20 rows … 19 labels"),
-    "labels: in a column": ({"train_labels_idx1_ubyte": idx(LABELS[:, None])}, "mn/train-labels … (20, 1)"),
+    "labels: one-hot": ({"train_labels_idx1_ubyte": idx(np.eye(2, dtype="u1")[LABELS])}, "mn/train-labels … (20, 2)"),
     "labels: one class": ({"train_labels_idx1_ubyte": idx(LABELS * 0)}, "mn: every row has the label 0"),
     "labels: NaN": (
         {"train_labels_idx1_ubyte": idx(LABELS_WITH_NAN.astype(">f8"), 0x0E)},
@@ -571,6 +718,7 @@ HEADERS: dict[str, list[Any]] = {
     "names": [["u"], ["u", "v", "w"], ["u", "u"], [1, 2], [["u"], ["v"]], "uv", 5, {"u": 0, "v": 1}, ["u", None]],
     "label": [1.5, [], {}, True, ["y"]],
     "scale": [5, None, [], {}],
+    "dropped": [[], [0], [-1], [1.5], [True], ["u"], 5, None, "ab", {"u": 0}],
 }
 VECTORS: dict[str, Callable[[Array], Array]] = {
     "too short": lambda a: a[:-1],
@@ -697,6 +845,148 @@ def test_a_model_of_huge_numbers_gives_no_nonsense(name: str, value: float, trai
     assert answer.code in (0, 4)
     assert len(answer.lines) == (answer.code != 0)
     assert "nan" not in answer.out
+
+
+# ------------------------------------------------------------------------------------- little that would become a lot
+
+HUGE = 1 << 27  # bytes, of zeros
+
+
+def bomb(promised: str, size: int = HUGE) -> bytes:
+    """An NPY member of so many bytes of zeros behind a header."""
+    return npy_with(f"{{'descr': '|u1', 'fortran_order': False, 'shape': {promised}, }}", b"") + bytes(size)
+
+
+def packed(members: Mapping[str, bytes]) -> bytes:
+    return zipped(members, zipfile.ZIP_DEFLATED)
+
+
+def gzipped_idx(array: Array, shape: tuple[int, ...], more: int = 0) -> bytes:
+    return gzip.compress(idx(array, shape=shape) + bytes(more), 1)
+
+
+LABELLED = {"train-labels-idx1-ubyte": idx(LABELS)}
+# Files by name, the command, and what is said: each within a fraction of the memory that the file could become.
+BOMBS: dict[str, tuple[Callable[[bytes], dict[str, bytes]], str, str]] = {
+    "no X": (lambda m: {"a.npz": packed({"x.npy": bomb(f"({HUGE},)")})}, "check", "no array 'X'; holds x"),
+    "X without y": (lambda m: {"a.npz": packed({"X.npy": bomb(f"({HUGE >> 3}, 8)")})}, "check", "no labels"),
+    "labels for other rows": (
+        lambda m: {"a.npz": packed(SOUND | {"y.npy": bomb(f"({HUGE},)")})},
+        "check",
+        "y: 134217728 labels for 20 rows",
+    ),
+    "a test set of another width": (
+        lambda m: {
+            "a.npz": packed(
+                SOUND | {"X_test.npy": bomb(f"({HUGE >> 3},8)"), "y_test.npy": bomb(f"({HUGE >> 3},)", HUGE >> 3)}
+            )
+        },
+        "check",
+        "X has 3 features, X_test has 8",
+    ),
+    "more than X promises": (
+        lambda m: {"a.npz": packed(SOUND | {"X.npy": bomb("(20, 3)")})},
+        "check",
+        "X promises (20, 3) of uint8, … but it has 134,217,",
+    ),
+    "an .npy that promises more": (
+        lambda m: {"a/X.npy": bomb(f"({HUGE}, 3)", 9), "a/y.npy": npy(Y)},
+        "check",
+        "X promises (134217728, 3) of uint8, 402,653,",
+    ),
+    "rows of another width": (
+        lambda m: {"a.npz": packed({"X.npy": bomb(f"({HUGE >> 3}, 8)")})},
+        "predict",
+        "8 features",
+    ),
+    "images beyond the header": (
+        lambda m: LABELLED | {"train-images-idx3-ubyte.gz": gzipped_idx(IMAGES, IMAGES.shape, HUGE)},
+        "check",
+        "its header promises 96 bytes, but it has more",
+    ),
+    "images that no gzip holds": (
+        lambda m: LABELLED | {"train-images-idx3-ubyte.gz": gzipped_idx(IMAGES, (2**32 - 1, 28, 28))},
+        "check",
+        "its header promises 3,367,254,359,296 bytes, but it has at most",
+    ),
+    "image labels for other rows": (
+        lambda m: {
+            "train-images-idx3-ubyte.gz": gzipped_idx(IMAGES, IMAGES.shape),
+            "train-labels-idx1-ubyte.gz": gzipped_idx(LABELS, (HUGE + 20,), HUGE),
+        },
+        "check",
+        "134217748 labels for 20 rows",
+    ),
+    "weights that the layers do not have": (
+        lambda m: {"m.npz": packed(members(m) | {"weights.npy": bomb(f"({HUGE},)")})},
+        "model",
+        "weights has the shape (134217728,); must be",
+    ),
+    "a header": (
+        lambda m: {"m.npz": packed(members(m) | {"model.json": bytes(HUGE)})},
+        "model",
+        "model.json takes 134,",
+    ),
+    "predictions of other classes": (
+        lambda m: {"said.npz": packed({"p.npy": bomb(f"({HUGE},1)")})},
+        "said",
+        "(134217728, 1)",
+    ),
+    "predictions of other rows": (
+        lambda m: {"said.npz": packed({"p.npy": bomb(f"({HUGE >> 1},2)")})},
+        "said",
+        "67108864 rows, but the source has 20",
+    ),
+    "numbers of other rows": (
+        lambda m: {"said.npz": packed({"p.npy": npy(np.eye(2)[Y]), "row.npy": bomb(f"({HUGE},)")})},
+        "said",
+        "'row' of uint8 (134217728,)",
+    ),
+}
+
+
+def members(raw: bytes) -> dict[str, bytes]:
+    """What a zip file holds."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_nothing_is_unpacked_before_names_and_sizes_are_looked_at(name: str, trained: bytes) -> None:
+    make, command, expected = BOMBS[name]
+    for file, raw in make(trained).items():
+        write(file if "/" in file or file.endswith("npz") else f"mn/{file}", raw)
+    np.savez("rows.npz", X=X, y=Y)
+    source = next((path for path in ("a.npz", "a", "mn") if Path(path).exists()), "rows.npz")
+    if command == "predict":
+        write("m.npz", trained)
+    teachers = {"teachers": {"t": {"predictions": "said.npz"}}} if command == "said" else {}
+    write("config.yaml", json.dumps({"data": {"source": source}} | teachers))
+    tracemalloc.start()
+    answer = ask_model("predict", source) if command in ("model", "predict") else ask("check")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert_refused(answer, f"… {expected}")
+    assert peak < HUGE / 8
+
+
+def test_what_is_not_needed_is_not_read() -> None:
+    content = SOUND | {"huge.npy": bomb(f"({HUGE},)"), "objects.npy": b"\x93NUMPY torn", "notes.txt": b"hello"}
+    write("rows.npz", packed(content))
+    tracemalloc.start()
+    answer = check("rows.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (answer.code, answer.lines) == (0, [])
+    assert peak < HUGE / 8
+
+
+def test_arrays_beyond_this_machine_s_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez("rows.npz", X=X, y=Y)
+    monkeypatch.setattr(store, "_memory", lambda: X.nbytes)
+    assert_refused(check("rows.npz"), "rows.npz: X and y would take … memory; give fewer rows, or a folder of X.npy")
+    write("rows.csv", gzip.compress(GOOD.encode() * 10))
+    assert_refused(check("rows.csv"), "rows.csv: what it holds would take … memory; give fewer rows")
 
 
 # ---------------------------------------------------------------------------------------------------------- new rows

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 import distill
 from conftest import SMALL, blobs
-from distill import data
+from distill import cli, data
 from distill.config import load as load_config
 from distill.data import Scaling
 from distill.nn import mlp
@@ -95,7 +96,7 @@ def test_a_bound_that_cannot_be_right_is_refused(tmp_path: Path, name: str, bad:
     scaling = Scaling("standard", np.zeros(4), np.ones(4), np.zeros(4), **{name: bad})
     weights = Vector(mlp.shapes((4, 2)))
     distill.Model(weights, (4, 2), scaling, (0, 1)).save(tmp_path / "model.npz")
-    with pytest.raises(distill.DataError, match="its limits cannot be right"):
+    with pytest.raises(distill.DataError, match=r"its limits cannot be right|must be \(4,\)"):
         distill.load_model(tmp_path / "model.npz")
 
 
@@ -146,3 +147,85 @@ def test_rows_that_the_model_cannot_take_are_named(small_run: distill.Results, x
 
 def test_no_rows_give_no_logits(small_run: distill.Results) -> None:
     assert small_run.student.logits(np.zeros((0, 64))).shape == (0, 10)
+
+
+def test_classes_that_an_older_model_holds_as_floats_are_whole_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x, y = blobs()
+    np.savez(tmp_path / "rows.npz", X=x, y=y)
+    plan = {"data": {"source": str(tmp_path / "rows.npz")}, "logging": {"file": None}}
+    model = replace(distill.run(plan).teacher, classes=(0.0, 1.0, 2.0))
+    model.save(tmp_path / "old.npz")
+    back = distill.load_model(tmp_path / "old.npz")
+    assert back.classes == (0.0, 1.0, 2.0)
+    (tmp_path / "new.csv").write_text(
+        "\n".join(",".join([*map(str, row), str(c)]) for row, c in zip(x.tolist(), y.tolist(), strict=True))
+    )
+    figures = []
+    for rows in (["rows.npz"], ["new.csv", "--label", "4"]):
+        words = ["evaluate", "--model", str(tmp_path / "old.npz"), "--data", str(tmp_path / rows[0]), *rows[1:]]
+        assert cli.main(words) == 0
+        figures.append(capsys.readouterr().out)
+    assert figures[0] == figures[1]
+    teachers = {"earlier": {"load": str(tmp_path / "old.npz")}}
+    assert distill.run(plan | {"teachers": teachers})["teachers"]["earlier"]["origin"] == "load"
+
+
+@pytest.mark.parametrize("label", [2, 5])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_model_takes_the_file_whose_columns_it_was_not_given_all(
+    tmp_path: Path, label: int, *, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole file, the file without its label, and the features alone, with the label before or behind."""
+    x, y = blobs(features=3)
+    rest = ["id", "f", "a", "g", "b"]
+    names = [*rest[:label], "kind", *rest[label:]]
+    values = {"id": [f"r{i}" for i in range(120)], "g": ["x"] * 120, "kind": y.tolist()}
+    values |= dict(zip("fab", x.T.tolist(), strict=True))
+
+    def write(name: str, columns: list[str]) -> str:
+        lines = [",".join(map(str, row)) for row in zip(*(values[column] for column in columns), strict=True)]
+        (tmp_path / name).write_text("\n".join(([",".join(columns)] if named else []) + lines) + "\n")
+        return str(tmp_path / name)
+
+    whole = write("rows.csv", names)
+    drop = ["id", "g"] if named else [names.index("id"), names.index("g") - len(names)]
+    plan = {"data": {"source": whole, "label": label, "drop": drop, "test": write("test.csv", names)}}
+    results = distill.run(plan)
+    model = results.teacher
+    assert (model.n_features, results["data"]["rows"]["test"]) == (3, 120)
+    model.save(tmp_path / "m.npz")
+    assert ('"dropped"' in zipfile.ZipFile(tmp_path / "m.npz").read("model.json").decode()) == (not named)
+    assert distill.load_model(tmp_path / "m.npz").dropped == model.dropped
+    expected = model.predict_proba(np.array([values[column] for column in names if column in "fab"]).T)
+    for path in (whole, write("new.csv", rest), write("bare.csv", [name for name in names if name in "fab"])):
+        assert cli.main(["predict", "--model", str(tmp_path / "m.npz"), "--data", path]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        np.testing.assert_allclose([[float(p) for p in line.split(",")[1:]] for line in lines], expected, rtol=1e-6)
+    assert cli.main(["evaluate", "--model", str(tmp_path / "m.npz"), "--data", whole]) == 0
+
+
+def test_a_loaded_teacher_must_leave_out_the_columns_that_the_data_do(tmp_path: Path) -> None:
+    x, y = blobs()
+    lines = [",".join([*map(str, row), str(c)]) for row, c in zip(x.tolist(), y.tolist(), strict=True)]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    plan = {"data": {"source": str(tmp_path / "rows.csv"), "drop": [0]}}
+    distill.run(plan).teacher.save(tmp_path / "m.npz")
+    plan["teachers"] = {"t": {"load": str(tmp_path / "m.npz")}}
+    assert distill.run(plan)["teachers"]["t"]["origin"] == "load"
+    with pytest.raises(distill.DataError, match=r"without the columns 0, the data are read without 1; set data.drop"):
+        distill.run(plan, ["data.drop=[1]"])
+
+
+def test_names_of_columns_match_as_they_look(tmp_path: Path) -> None:
+    x, y = blobs(features=2)
+    text = "\n".join(f"{a},{b},{c}" for (a, b), c in zip(x.tolist(), y.tolist(), strict=True))
+    (tmp_path / "rows.csv").write_text(f"caf\xe9,b\xa0,kind\n{text}\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text(f"cafe\u0301,b,kind\n{text}\n", encoding="utf-8")
+    plan = {"data": {"source": str(tmp_path / "rows.csv"), "test": str(tmp_path / "test.csv")}}
+    model = distill.run(plan).teacher
+    older = replace(model, names=("cafe\u0301", "b "))  # as the file had them
+    for one in (model, older):
+        rows = data.read_new(str(tmp_path / "test.csv"), one.scaling, one.names, one.label)
+        np.testing.assert_array_equal(rows.x, x)

@@ -148,7 +148,7 @@ def test_hostile_npy_files_are_named(tmp_path: Path) -> None:
     faults = {
         "holds Python objects": np.array([[{}], [None]], object),
         r"must be numbers of shape \(rows, features\)": np.arange(5.0),
-        "written column by column": np.asfortranarray(x),
+        r"larger than data.in_memory_mb \(0\)": np.asfortranarray(x),
         "is no number to learn from": np.full((30, 5), np.nan),
         r"float32 of shape \(0, 5\)": x[:0],
         "30 labels for 29 rows": x[:29],
@@ -157,7 +157,7 @@ def test_hostile_npy_files_are_named(tmp_path: Path) -> None:
         source = rows_on_disk(tmp_path / "set", np.zeros(1), y)
         np.save(source / "X.npy", bad, allow_pickle=True)
         with pytest.raises(distill.DataError, match=said):
-            npy.read(source)
+            npy.read(source, 0)
     for name, said in (("X.npy", "X"), ("y.npy", "y")):
         np.save(source / "X.npy", x)
         with (source / name).open("wb") as file:
@@ -183,6 +183,16 @@ def test_a_folder_s_test_set_and_a_single_file_of_rows_are_read(tmp_path: Path) 
     assert results["data"]["rows"]["test"] == 20
     assert npy.read(source / "X_test.npy").rows.y is None
     assert data.read_new(str(source / "X.npy"), results.student.scaling, None, None).x.shape == (60, 5)
+
+
+@pytest.mark.parametrize("shape", [(60, 6), (60, 2, 3)])
+def test_rows_that_are_written_column_by_column_are_read_where_they_fit(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    x, y = example(60, 6)
+    source = rows_on_disk(tmp_path / "set", np.asfortranarray(x.reshape(shape)), y[:, None])
+    loaded = data.load(config.load({"data": {"source": str(source)}}).data, 0.8, None, 0)
+    assert loaded.picture == (shape[1:] if len(shape) == 3 else None)
+    np.testing.assert_array_equal(loaded.raw.rows.x, x)
+    np.testing.assert_array_equal(loaded.raw.rows.y, y)
 
 
 MEMORY = r"""

@@ -25,6 +25,7 @@ from conftest import SMALL, blobs
 from distill import config, data, predictions
 from distill.config import DataPlan
 from distill.data import Data, Rows
+from distill.data.labels import difference
 from distill.errors import DataError, DistillError
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array
@@ -164,6 +165,8 @@ WAYS: dict[str, Callable[[Digits], str]] = {
     "npz, numbered in floats": lambda d: npz(p=d.p[::-1], row=np.arange(ROWS)[::-1].astype(float)),
     "npz, training rows numbered": lambda d: npz(p=d.p[d.trained_on][::-1], row=d.trained_on[::-1], classes=range(10)),
     "csv, header": lambda d: sheet(d.p, range(10)),
+    "csv, header of floats": lambda d: sheet(d.p, [f"{i}.0" for i in range(10)]),
+    "csv, p_ and floats": lambda d: sheet(d.p, [f"p_{i}.0" for i in range(10)]),
     "csv, no header": lambda d: sheet(d.p),
     "csv, training rows": lambda d: sheet(d.p[d.trained_on], range(10)),
     "csv, row first": lambda d: sheet(np.c_[np.arange(ROWS), d.p][::-1], ["row", *range(10)]),
@@ -259,6 +262,48 @@ def test_classes_of_an_npz_may_be_bytes_as_its_labels_may() -> None:
     """`data` reads labels of bytes as texts; so should the names of classes be."""
     found = read(npz(p=P, classes=np.array([b"a", b"b", b"c"])), tiny())
     np.testing.assert_array_equal(found.logits, np.log(P).astype(np.float32))
+
+
+CLASSES: dict[str, Callable[[list[str]], str]] = {
+    "npz of texts": lambda names: npz(p=P, classes=np.array(names)),
+    "npz of bytes": lambda names: npz(p=P, classes=np.array([name.encode() for name in names])),
+    "header": lambda names: sheet(P, names),
+    "header of p_": lambda names: sheet(P, [f"p_{name}" for name in names]),
+}
+
+
+@pytest.mark.parametrize("form", [*CLASSES, "npz of floats"])
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["1.0", "2", "3e0"], (1, 2, 3)),
+        (["1", "2", "3"], (1.0, 2.0, 3.0)),
+        (["cafe\u0301", "b ", "\xa0c"], ("caf\xe9", "b", "c")),
+    ],
+)
+def test_names_of_classes_match_as_labels_do(form: str, names: list[str], classes: tuple[Any, ...]) -> None:
+    if form == "npz of floats":
+        path = npz(p=P, classes=np.array(classes, float)) if names[0][0] in "123" else CLASSES["header"](names)
+    else:
+        path = CLASSES[form](names)
+    np.testing.assert_allclose(read(path, tiny(6, classes)).logits, np.log(P), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ([f"{i}" for i in range(300)], [f"{i + (i == 200)}" for i in range(300)]),
+        (["a, b", "c"], ["a", "b, c"]),
+        (["а", "b"], ["a", "b"]),  # the first is Cyrillic
+        (["a b", "c"], ["a\xa0b", "c"]),
+    ],
+)
+def test_no_two_lists_of_classes_look_equal_where_they_differ(theirs: list[str], ours: list[str]) -> None:
+    message = difference(theirs, ours)
+    assert message is not None
+    i = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
+    assert f"the first that differ are {theirs[i]!a} and {ours[i]!a}" in message
+    assert difference(ours, ours) is difference(["1", "2"], [1.0, 2]) is None
 
 
 def test_a_headerless_file_of_sure_votes_for_the_classes_0_and_1_has_no_header() -> None:

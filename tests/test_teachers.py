@@ -565,6 +565,16 @@ def test_missing_values_and_text_labels_reach_it_as_they_are() -> None:
     assert any(np.isnan(asked).any() for asked in near.asked)
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.0"])
+def test_classes_that_it_was_fitted_on_as_floats_are_the_data_s_whole_numbers(form: str) -> None:
+    x, y = blobs(150)
+    text_file("rows.csv", x, [form.format(c) for c in y])
+    near = Nearest(x, y.astype(float))
+    results = distill.run({"data": {"source": "rows.csv"}}, teachers={"it": near})
+    assert results["teacher_val_accuracy"] > 0.9
+    assert results["data"]["classes"] == [0, 1, 2]
+
+
 def test_a_model_of_ours_and_its_file_teach_the_same(saved: Model, digits: tuple[Array, Array]) -> None:
     hint = terms({"loss": "hint", "weight": 1}, {"loss": "response", "weight": 1})
     assert prints(small_with(it=saved)) == prints(distill.run(SMALL | loaded(name="it")))

@@ -22,7 +22,7 @@ from distill.config import Term
 from distill.errors import DataError
 from distill.nn.ops import combine
 from distill.nn.vector import Array
-from distill.store import as_output_error, to_json
+from distill.store import as_output_error, read_npy, to_json
 
 # Rows (N,D) as a network takes them, and the hidden layers that are wanted -> logits (N,M), {layer: (N,C)}
 Respond = Callable[[Array, Collection[int]], tuple[Array, dict[int, Array]]]
@@ -116,8 +116,7 @@ def _verify(found: Path, key: Mapping[str, Any], ids: Array, shapes: Mapping[str
     advice = "remove that folder, and the teacher will be asked again"
     try:
         header = json.loads((found / HEADER).read_text(encoding="utf-8"))
-        with (found / "ids.npy").open("rb") as file:
-            kept = np.load(file, allow_pickle=False)
+        kept = read_npy(found / "ids.npy")
         sums = _sums(found)
     except Exception as error:  # a torn or hostile file leads NumPy and json to errors of every kind
         what = f"{type(error).__name__} {error}"

@@ -236,7 +236,7 @@ def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple
     from distill.model import load_model
 
     model = load_model(args.model)
-    return model, data.read_new(args.data, model.scaling, model.names, model.label, asked)
+    return model, data.read_new(args.data, model.scaling, model.names, model.label, asked, model.dropped)
 
 
 def _report(args: argparse.Namespace) -> None:

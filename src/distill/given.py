@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from distill.data.labels import listing
 from distill.errors import DataError, DistillError
 from distill.nn.vector import Array
 from distill.parallel import inside_worker
-from distill.predictions import as_logits, listed
+from distill.predictions import as_logits
 
 
 class TeacherModel(ABC):
@@ -94,7 +95,7 @@ def _asks(name: str, given: object, method: str, names: Sequence[str] | None) ->
             raise
         except Exception as error:  # of somebody else's code, and so of any kind
             what = f"{method} of {type(given).__name__} fails on rows {x.shape} of {type(rows).__name__}"
-            columns = f"[{listed([repr(column) for column in names or ()]) or '...'}]"
+            columns = f"[{listing([repr(column) for column in names or ()]) or '...'}]"
             wrapped = f"SimpleNamespace({method}=lambda x: it.{method}(pandas.DataFrame(x, columns={columns})))"
             advice = f"install pandas where it wants a DataFrame, or wrap it, as in types.{wrapped}"
             raise DistillError(f"teacher {name!r}: {what}: {type(error).__name__}: {error}; {advice}") from error
@@ -111,7 +112,7 @@ def _dress(name: str, given: object, names: Sequence[str] | None) -> Callable[[A
     if lacking := [column for column in theirs if column not in names]:
         if theirs == [f"{theirs[0].removesuffix('0')}{i}" for i in range(len(theirs))]:
             return lambda x: x  # Column_0, Column_1, ...: what LightGBM calls the columns of an array
-        what = f"was fitted on the columns {listed(theirs)}, but the data have {listed(names)}"
+        what = f"was fitted on the columns {listing(theirs)}, but the data have {listing(names)}"
         raise DataError(f"teacher {name!r}: {what}, without {lacking[0]!r}; fit it on columns of the data, or wrap it")
     places = [names.index(column) for column in theirs]
     try:

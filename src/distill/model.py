@@ -15,7 +15,7 @@ from distill.errors import DataError
 from distill.nn import mlp
 from distill.nn.ops import log_softmax
 from distill.nn.vector import Array, Vector
-from distill.store import read_header, read_npz, write_model
+from distill.store import open_npz, read_header, read_npz, write_model
 
 FORMAT = 2
 LIMITS = ("bound", "reach")  # of the scaling; not in the file where there are none
@@ -32,6 +32,7 @@ class Model:
     classes: tuple[Any, ...]  # the M labels, in the order of the logits
     names: tuple[str, ...] | None = None  # of the features
     label: int | str | None = None  # the label's column in the CSV it was trained on
+    dropped: tuple[int, ...] = ()  # the columns that were left out of a CSV without header, from 0
 
     @property
     def n_parameters(self) -> int:
@@ -95,7 +96,8 @@ class Model:
 
 def from_training(weights: Vector, sizes: Sequence[int], data: Data) -> Model:
     """A model with a frozen copy of the weights that training left, and the data's scaling and classes."""
-    return Model(weights.frozen(), tuple(sizes), data.scaling, data.classes, data.names, data.label)
+    dropped = () if data.names else data.raw.rows.dropped
+    return Model(weights.frozen(), tuple(sizes), data.scaling, data.classes, data.names, data.label, dropped)
 
 
 def reordered(model: Model, places: Array) -> Model:
@@ -114,15 +116,17 @@ def load_model(path: str | Path) -> Model:
         raise DataError(
             f"{path}: model format {header.get('format')!r}; this version reads format {FORMAT}; train it again"
         )
-    arrays = read_npz(path)
     try:
         sizes, classes, names = tuple(header["sizes"]), tuple(header["classes"]), header["names"]
         if len(sizes) < 2 or not all(type(size) is int and 0 < size < 2**31 for size in sizes):
             raise ValueError(f"layers of {sizes} units")
+        shapes = dict.fromkeys(("offset", "factor", "fill", *LIMITS), sizes[:1])
+        arrays = read_npz(path, {"weights": (mlp.count(sizes),), **shapes})
         weights = Vector(mlp.shapes(sizes), flat=arrays["weights"]).frozen()
         limits = {name: arrays[name] for name in LIMITS if name in arrays}
         scaling = Scaling(header["scale"], arrays["offset"], arrays["factor"], arrays["fill"], **limits)
-        model = Model(weights, sizes, scaling, classes, None if names is None else tuple(names), header["label"])
+        names, dropped = None if names is None else tuple(names), tuple(header.get("dropped", ()))
+        model = Model(weights, sizes, scaling, classes, names, header["label"], dropped)
         _check(model, header)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a whole model file of distill: {error}; train it again") from None
@@ -133,8 +137,9 @@ def load_adapters(path: str | Path) -> dict[str, Array]:
     """The adapters of a full checkpoint by name, TEACHER.LAYER-LAYER (teacher's, then student's), each (D,C+1): it maps
     C units of the student, and a 1, to D of the teacher. Empty for a plain model. Raises DataError."""
     load_model(path)
-    arrays = read_npz(Path(path))
-    return {name.removeprefix(ADAPTER): array for name, array in arrays.items() if name.startswith(ADAPTER)}
+    with open_npz(Path(path)) as file:
+        arrays = file.read(name for name in file.names if name.startswith(ADAPTER))
+    return {name.removeprefix(ADAPTER): array for name, array in arrays.items()}
 
 
 def _header(model: Model) -> dict[str, Any]:
@@ -146,7 +151,7 @@ def _header(model: Model) -> dict[str, Any]:
         "names": None if model.names is None else list(model.names),
         "label": model.label,
         "scale": model.scaling.kind,
-    }
+    } | ({"dropped": list(model.dropped)} if model.dropped else {})
 
 
 def _check(model: Model, header: dict[str, Any]) -> None:
@@ -158,6 +163,8 @@ def _check(model: Model, header: dict[str, Any]) -> None:
         or len(model.classes) != model.sizes[-1]
         or not all(type(label) in (str, int, float, bool) for label in model.classes),
         "label": type(model.label) not in (type(None), str, int),
+        "dropped": (model.names is not None and model.dropped != ())
+        or not all(type(column) is int and column >= 0 for column in model.dropped),
         "scale": model.scaling.kind not in SCALES,
         "names": model.names is not None
         and (len(set(model.names)) != model.sizes[0] or not all(type(name) is str for name in model.names)),

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from distill.data import Data, csvfile, npy, spelled
-from distill.data.table import locate
+from distill.data import Data, csvfile, spelled
+from distill.data.labels import difference, listing
+from distill.data.table import Declared, locate
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.store import read_npz
+from distill.store import declared_npy, open_npz, read_npy
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
 SUM_WITHIN = 0.02  # of 1, as of many probabilities that were rounded to three decimals
+MOST_CLASSES = 1_000_000  # in a file's list of them
 ROW = "row"  # the column of a CSV, or the array of an NPZ, with the rows' numbers in the source
 KINDS = ("probabilities", "logits")
 
@@ -45,15 +47,9 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     the numbers.
     """
     found = locate(path)
-    names = tuple(spelled(one) for one in data.classes)
-    counts = (data.source_rows, len(data.train))
-    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names, counts)
     who = f"teacher {teacher!r}: {path}"
-    m = len(data.classes)
-    if values.ndim != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
-        raise DataError(
-            f"{who}: numbers of shape {values.shape} ({values.dtype}); must be (rows, {m}), a column a class"
-        )
+    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, data, who)
+    _check_shape(values, data, who)
     places, notes = class_order(who, data.classes if classes is None else classes, data.classes)
     values = values if places is None else values.take(places, axis=1)
     if named not in (None, *KINDS) or (kind != "auto" and named not in (None, kind)):
@@ -82,23 +78,18 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
 def class_order(who: str, theirs: Sequence[Any], classes: Sequence[Any]) -> tuple[Array | None, tuple[str, ...]]:
     """Where each class of the data stands among those that a teacher names, and a note of it; (None, ()) where both
     have one order. Raises DataError where they are not the same classes."""
-    named, wanted = ([spelled(label) for label in some] for some in (theirs, classes))
-    if named == wanted:
+    if (what := difference(theirs, classes)) is None:
         return None, ()
+    named, wanted = ([spelled(label) for label in some] for some in (theirs, classes))
     place = {label: i for i, label in enumerate(named)}
     if len(named) == len(wanted) and place.keys() == set(wanted):
-        note = f"{who}: its classes, {listed(theirs)}, were put into the order of the data's"
+        note = f"{who}: its classes, {listing(named)}, were put into the order of the data's"
         return np.array([place[label] for label in wanted]), (note,)
     lacking = [label for label in wanted if label not in place]
     advice = "name the same classes, in any order"
     if lacking and place.keys() < set(wanted):
-        advice = f"fit it on rows of every class, or give it a column for {listed(lacking)} too"
-    raise DataError(f"{who}: its classes are {listed(theirs)}, those of the data {listed(classes)}; {advice}")
-
-
-def listed(items: Sequence[Any], most: int = 12) -> str:
-    """Items for a message, the first of them where there are many."""
-    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
+        advice = f"fit it on rows of every class, or give it a column for {listing(lacking)} too"
+    raise DataError(f"{who}: {what}; {advice}")
 
 
 def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
@@ -137,9 +128,21 @@ def _one_total(values: Array) -> bool:
     return len(sums) > 1 and bool(alike and sums.min() > 0 and values.min() >= 0)
 
 
+def _check_shape(values: Declared, data: Data, who: str) -> None:
+    """Raise DataError for values of a wrong shape, which need not be read as yet."""
+    m = len(data.classes)
+    if len(values.shape) != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
+        what = f"numbers of shape {values.shape} ({values.dtype})"
+        raise DataError(f"{who}: {what}; must be (rows, {m}), a column a class")
+    if values.shape[0] > data.source_rows:
+        known = f"the source has {data.source_rows}, of which {len(data.train)} are trained on"
+        raise DataError(f"{who}: {values.shape[0]} rows, but {known}; give either, or number them in a column {ROW!r}")
+
+
 def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
     ids = np.asarray(ids)
-    if ids.shape != (count,) or ids.dtype.kind not in "iuf" or not (ids == np.floor(ids)).all():
+    _check_numbers(ids, count, who)
+    if not (ids == np.floor(ids)).all():
         raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
     if (outside := ids[(ids < 0) | (ids >= total)]).size:
         what = f"row {outside[0]} is not in the source, whose rows are 0 to {total - 1}"
@@ -152,40 +155,56 @@ def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
     return ids
 
 
+def _check_numbers(ids: Declared, count: int, who: str) -> None:
+    if ids.shape != (count,) or ids.dtype.kind not in "iuf":
+        raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
+
+
 Found = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
 
 
-def _npy(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
-    return npy.load(path, None), None, None, None
+def _npy(path: Path, data: Data, who: str) -> Found:
+    _check_shape(declared_npy(path), data, who)
+    return read_npy(path), None, None, None
 
 
-def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
-    arrays = read_npz(path)
-    named = [name for name in KINDS if name in arrays]
-    others = [name for name in arrays if name not in (ROW, "classes")]
-    if len(named or others) != 1:
-        what = f"holds the arrays {', '.join(arrays) or 'none'}"
-        raise DataError(f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes")
-    classes = arrays.get("classes")
-    if classes is not None and classes.ndim != 1:
-        raise DataError(f"{path}: classes of shape {classes.shape}; must be a list of {len(names)} names")
-    if classes is not None and classes.dtype.kind == "S":
-        classes = np.char.decode(classes, "utf-8", "replace")
-    kind = named[0] if named else None
-    return arrays[(named or others)[0]], None if classes is None else classes.tolist(), kind, arrays.get(ROW)
+def _npz(path: Path, data: Data, who: str) -> Found:
+    with open_npz(path) as file:
+        named = [name for name in KINDS if name in file.names]
+        others = [name for name in file.names if name not in (ROW, "classes")]
+        if len(named or others) != 1:
+            what = f"holds the arrays {listing(file.names) or 'none'}"
+            raise DataError(
+                f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes"
+            )
+        (values,), extras = named or others, [name for name in (ROW, "classes") if name in file.names]
+        declared = file.declared([values, *extras])
+        if "classes" in extras and (len(shape := declared["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
+            raise DataError(f"{path}: classes of shape {shape}; must be a list of {len(data.classes)} names")
+        _check_shape(declared[values], data, who)
+        if ROW in extras:
+            _check_numbers(declared[ROW], declared[values].shape[0], who)
+        arrays = file.read(declared)
+    classes = arrays["classes"].tolist() if "classes" in extras else None
+    return arrays[values], classes, named[0] if named else None, arrays.get(ROW)
 
 
-def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
+def _csv(path: Path, data: Data, who: str) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
-    sheet = csvfile.read_sheet(path, "auto", names)
-    if set(names) == {"0", "1"} == set(sheet.header or ()) and len(sheet.rows) not in counts:
+    names, counts = tuple(map(spelled, data.classes)), (data.source_rows, len(data.train))
+    sheet = csvfile.read_sheet(path, "auto", names, spelled)
+    if set(names) == {"0", "1"} == set(map(spelled, sheet.header or ())) and len(sheet.rows) not in counts:
         sheet = csvfile.read_sheet(path, False)  # the first row is one of probabilities
     header = sheet.header or ()
     columns = [i for i in range(sheet.width) if not header or header[i] not in (ROW, "class")]
     values = np.asarray(csvfile.table(sheet, columns, None).x)
     ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
     classes = [header[i] for i in columns] if header else None
-    prefixed = classes is not None and set(classes) != set(names) and all(one.startswith("p_") for one in classes)
+    prefixed = (
+        classes is not None
+        and set(map(spelled, classes)) != set(names)
+        and all(name.startswith("p_") for name in classes)
+    )
     if prefixed and classes:
         classes = [one.removeprefix("p_") for one in classes]
     return values, classes, "probabilities" if prefixed else None, ids

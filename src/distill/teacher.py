@@ -16,6 +16,7 @@ from distill import metrics, predictions, worth
 from distill.answers import Answers, Respond, keep
 from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
 from distill.data import Data, Rows
+from distill.data.labels import listing, normal
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
@@ -23,7 +24,7 @@ from distill.given import classes_of, depth_of, layers_of, method_of
 from distill.model import Model, load_model, reordered
 from distill.nn import mlp
 from distill.nn.vector import Array
-from distill.predictions import class_order, listed
+from distill.predictions import class_order
 from distill.train import OnEpoch, Trained, fit
 
 
@@ -239,7 +240,7 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
 
 def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: Sequence[Any]) -> tuple[str, str]:
     now, then = (metrics.accuracy(some, labels) for some in (logits, logits[:, np.argsort(order)]))
-    fits = f"but its columns fit the order {listed([classes[k] for k in order])}, in which it is right on {then:.4f}"
+    fits = f"but its columns fit the order {listing([classes[k] for k in order])}, in which it is right on {then:.4f}"
     return (
         f"{_known_as(name)} is right on {now:.4f} of {len(labels):,} labelled rows, {fits}",
         "Put its columns into the order of the data's classes, or name them (classes of an NPZ or an object, the "
@@ -296,9 +297,12 @@ def _load(wanted: _Wanted) -> Obtained:
     if model.n_features != data.features:
         what = f"takes {model.n_features} features, but the data have {data.features}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
-    if model.names and data.names and model.names != data.names:
-        what = f"takes the features {listed(model.names)}, but the data have {listed(data.names)}"
+    if model.names and data.names and tuple(map(normal, model.names)) != tuple(map(normal, data.names)):
+        what = f"takes the features {listing(model.names)}, but the data have {listing(data.names)}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
+    if model.dropped and data.raw.rows.dropped and not data.names and model.dropped != data.raw.rows.dropped:
+        what = f"was trained without the columns {listing(model.dropped)}, the data are read without"
+        raise DataError(f"teacher {name!r}: {path}: {what} {listing(data.raw.rows.dropped)}; set data.drop alike")
     places, notes = class_order(f"teacher {name!r}: {path}", model.classes, data.classes)
     scaling = model.scaling
     model = model if places is None else reordered(model, places)

@@ -13,7 +13,9 @@ from distill.config.rules import (
     NULL,
     TEXT,
     Rule,
+    columns,
     either,
+    is_number,
     is_whole,
     layer_map,
     layers,
@@ -91,6 +93,11 @@ class DataPlan:
         None, either(NULL, Rule("a column's name", TEXT.accepts), Rule("a column's index", is_whole))
     )
     header: bool | str = key("auto", either(Rule("auto", lambda v: v == "auto"), BOOLEAN))
+    drop: tuple[int | str, ...] | None = key(None, either(NULL, columns()))
+    unlabelled_label: int | float | str | None = key(
+        "auto",
+        either(Rule("auto", lambda v: v == "auto"), NULL, Rule("a label", lambda v: is_number(v) or TEXT.accepts(v))),
+    )
     test: str | None = key(None, either(NULL, TEXT))
     test_ratio: float = key(0.0, number(0, 1, below=True))
     scale: str = key("auto", one_of("auto", "none", "standard", "minmax"))

@@ -77,6 +77,15 @@ def list_of(rule: Rule, longest: int) -> Rule:
     )
 
 
+def columns() -> Rule:
+    """A list of columns, each by name or by index; always read as a tuple."""
+    return Rule(
+        "a list of columns' names or indexes",
+        lambda v: type(v) is list and 1 <= len(v) <= 100_000 and all(is_whole(one) or TEXT.accepts(one) for one in v),
+        tuple,
+    )
+
+
 def shares(name: Rule) -> Rule:
     """One name, a list of names, or a map from names to weights; always read as (name, share) by name, summing to 1."""
 

@@ -114,7 +114,7 @@ class Sections(Networks):
                 what = f"{total} leave no rows for validation; make their sum less than 1"
                 self.fault(place("data", "test_ratio"), "data.test_ratio", what)
         if plain["data"].source == "digits" and self.sound("data"):
-            for name, idle in (("label", None), ("header", "auto")):
+            for name, idle in (("label", None), ("header", "auto"), ("drop", None)):
                 if given["data"].get(name, idle) != idle:
                     what = "acts only on CSV files, but the source is digits; remove it"
                     self.fault(place("data", name), f"data.{name}", what)

@@ -1,7 +1,8 @@
 """A source (digits, CSV, NPZ, NPY, IDX) -> Data: classes numbered, rows split by class, features scaled.
 
-Read in this order: `table` (what a file becomes), `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`,
-`scaling`, `ondisk` (rows that are too many for memory).
+Read in this order: `labels` (which labels are one class), `table` (what a file becomes), `columns` (which may be no
+features), `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`, `scaling`, `ondisk` (rows that are too many for
+memory).
 """
 
 import hashlib
@@ -17,6 +18,8 @@ import numpy as np
 
 from distill.config import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
+from distill.data.columns import equal_to_label
+from distill.data.labels import Labels, label_fault, label_notes, mark_unlabelled, normal, spelled
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
 from distill.data.split import stratified
@@ -42,6 +45,7 @@ __all__ = [
 ]
 
 LARGE, FEW = 100.0, 10  # larger scaled values, and columns with fewer values, are worth a note
+NO_LABELS = "has no labels to learn from; add them (y in NPZ, y.npy beside X.npy, labels beside IDX images)"
 DIGITS = Path(__file__).with_name("digits.npz")
 
 
@@ -72,7 +76,7 @@ class Data:
     train: Rows
     validation: Rows
     test: Rows | None
-    classes: tuple[Any, ...]  # class number -> label as the file spells it
+    classes: tuple[Any, ...]  # class number -> label, see `labels`
     scaling: Scaling
     names: tuple[str, ...] | None  # of the features, where the file has them
     label: int | str | None  # the label's column in a CSV, by name where it has a header
@@ -124,7 +128,7 @@ def read(plan: DataPlan) -> Source:
         return source
     if locate(plan.test).samefile(locate(plan.source)):
         raise DataError(f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio")
-    return Source(source.rows, _in_order(_read(plan.test, plan).rows, source.rows, plan.test))
+    return Source(source.rows, _in_order(_read(plan.test, plan, source.rows).rows, source.rows, plan.test))
 
 
 def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
@@ -173,61 +177,89 @@ def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int |
 
 
 def read_new(
-    path: str, scaling: Scaling, names: Sequence[str] | None, label: int | str | None, asked: int | str | None = None
+    path: str,
+    scaling: Scaling,
+    names: Sequence[str] | None,
+    label: int | str | None,
+    asked: int | str | None = None,
+    dropped: Sequence[int] = (),
 ) -> Table:
     """Rows for a finished model with this scaling, with their labels where the file has any. Raises DataError.
 
     A CSV with the model's feature names is read by name, in any order and among other columns; one without is read by
-    position, with or without the label's column. `label` is where the training file had it; `asked`, where given, must
-    be there. A file with a test set of its own gives that one.
+    position, with or without the label's column. `label` is where the training file had it, `dropped` the columns that
+    were left out of it; `asked`, where given, is where the label must be. A file with a test set of its own gives that.
     """
-    rows = _new_rows(path, len(scaling.offset), names, label, asked)
+    rows = _new_rows(path, len(scaling.offset), names, label, asked, dropped)
     _scaled(scaling, rows, np.arange(len(rows.x)))
     return replace(rows, notes=rows.notes + _far_notes(path, scaling, rows))
 
 
 def _new_rows(
-    path: str, features: int, names: Sequence[str] | None, label: int | str | None, asked: int | str | None
+    path: str,
+    features: int,
+    names: Sequence[str] | None,
+    label: int | str | None,
+    asked: int | str | None,
+    dropped: Sequence[int],
 ) -> Table:
     found = locate(path)
     if (kind := _kind(found)) is not csvfile:
         if asked is not None:
             raise DataError(f"{path}: --label names a column of a CSV file, and this is none; remove it")
-        source: Source = kind.read(found)
+
+        def check(x: table.Declared, y: table.Declared | None = None) -> None:
+            if (width := math.prod(x.shape[1:])) != features:
+                raise DataError(f"{path}: {width} features, but the model takes {features}; give rows of that kind")
+
+        source: Source = npz.read(found, check) if kind is npz else kind.read(found)
         rows = source.test or source.rows
-        if rows.x.shape[1] != features:
-            what = f"{rows.x.shape[1]} features, but the model takes {features}"
-            raise DataError(f"{path}: {what}; give rows of that kind")
+        check(rows.x)
         return _held(rows)
-    sheet = csvfile.read_sheet(found, "auto", tuple(names) if names else None)
-    header = sheet.header or ()
+    names, label = names and tuple(map(normal, names)), normal(label) if isinstance(label, str) else label
+    sheet = csvfile.read_sheet(found, "auto", names or ())
+    header, width = sheet.header or (), features + len(dropped)
     column = None
     if asked is not None:
         column = csvfile.label_column(sheet, asked)
     elif isinstance(label, str) and label in header:
         column = header.index(label)
-    elif isinstance(label, int) and sheet.width == features + 1:
+    elif isinstance(label, int) and sheet.width == width + 1:
         column = csvfile.label_column(sheet, label)
     if names and header:
         if missing := [name for name in names if name not in header]:
             raise DataError(f"{path}: no column {missing[0]!r}; the model needs {', '.join(names)}")
         return csvfile.table(sheet, [header.index(name) for name in names], column)
-    others = [i for i in range(sheet.width) if i != column]
+    left_out = {column, *_dropped(dropped, label, sheet.width - width)}
+    others = [i for i in range(sheet.width) if i not in left_out]
     if len(others) != features:
         what = f"the model takes {features} features" + (f", named {', '.join(names)}; add a header" if names else "")
         raise DataError(f"{path}: {len(others)} columns beside the label's, but {what}; give rows of that kind")
     return csvfile.table(sheet, others, column)
 
 
+def _dropped(dropped: Sequence[int], label: int | str | None, more: int) -> Sequence[int]:
+    """Where the columns that training left out stand in a file of so many columns more than features and those: one
+    for the label, none without it; a file of fewer has them no longer."""
+    if more < 0:
+        return ()
+    return [i - (i > label) if isinstance(label, int) and not more else i for i in dropped]
+
+
 def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
-    """The labels' class numbers, matched as texts, so that 3 in one kind of file is 3 in another."""
+    """The labels' class numbers, matched as `spelled` has them, so that 3 in one kind of file is 3 in another."""
     assert table.y is not None
-    if table.labelled is not None and not table.labelled.all():
-        row = int(table.labelled.argmin())
-        raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     labels, inverse = np.unique(table.y, return_inverse=True)
     number = {spelled(name): i for i, name in enumerate(classes)}
+    if len(number) < len(classes):
+        twice = next(name for i, name in enumerate(classes) if number[spelled(name)] != i)
+        raise DataError(f"two of the model's classes are one label, {spelled(twice)!r}; train it again")
     found = np.array([number.get(spelled(label), -1) for label in labels.tolist()], np.int64)[inverse]
+    missing = np.zeros(len(found), bool) if table.labelled is None else ~table.labelled
+    missing |= (found < 0) & (np.array([spelled(label) == "-1" for label in labels.tolist()], bool)[inverse])
+    if missing.any():
+        row = int(missing.argmax())
+        raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     if (found < 0).any():
         row = int(np.flatnonzero(found < 0)[0])
         known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
@@ -236,27 +268,45 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
     return found
 
 
-def spelled(label: Any) -> str:
-    """A label as a text, a whole number in any type alike."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-
-
 def locate(name: str) -> Path:
     """Where the data of a name are: the embedded digits, or a path (see table.locate). Raises DataError."""
     return DIGITS if name == "digits" else table.locate(name)
 
 
-def _read(name: str, plan: DataPlan) -> Source:
-    path = locate(name)
+def _read(name: str, plan: DataPlan, learned: Table | None = None) -> Source:
+    """A file to learn from, or a test set for rows that are learned from."""
+    path, learn = locate(name), learned is None
     kind = _kind(path)
     if kind is csvfile:
-        return csvfile.read(path, plan.label, plan.header)
-    if plan.label is not None or plan.header != "auto":
-        raise DataError(f"{name}: data.label and data.header act only on CSV files; remove them")
-    source: Source = kind.read(path)
-    rows, test = (_held(table, plan.in_memory_mb) if table else None for table in (source.rows, source.test))
-    assert rows is not None
-    return Source(rows, test)
+        return csvfile.read(path, plan, learned)
+    if plan.label is not None or plan.header != "auto" or plan.drop is not None:
+        raise DataError(f"{name}: data.label, data.header and data.drop act only on CSV files; remove them")
+
+    def check(x: table.Declared, y: table.Declared | None) -> None:
+        if y is None and learn:
+            raise DataError(f"{name}: {NO_LABELS}")
+
+    keys: dict[Any, dict[str, Any]] = {npy: {"megabytes": plan.in_memory_mb}, npz: {"check": check}}
+    source: Source = kind.read(path, **keys.get(kind, {}))
+    rows = _labelled(_held(source.rows, plan.in_memory_mb), plan.unlabelled_label, learn=learn)
+    if source.test is None:
+        return Source(rows)
+    return Source(rows, _labelled(_held(source.test, plan.in_memory_mb), plan.unlabelled_label, learn=False))
+
+
+def _labelled(table: Table, mark: Any, *, learn: bool) -> Table:
+    """The table with those rows unlabelled that `mark` says; to `learn` from, its labels must be able to be classes."""
+    if table.y is None or (mark == "auto" and not learn):
+        return table
+    place = table.place(None, None)
+    known = mark_unlabelled(Labels(table.y, np.ones(len(table.y), bool)), mark, place, negative=True)
+    if learn and (fault := label_fault(known)):
+        raise DataError(f"{place}: {fault}")
+    table = replace(table, labelled=None if known.labelled.all() else known.labelled)
+    if not learn:
+        return table
+    equal = [f"{table.place(None, 0)}: feature {k} equals the label, one to one" for k in equal_to_label(table)[:3]]
+    return replace(table, notes=(*table.notes, *known.notes, *label_notes(known, place), *equal))
 
 
 def _held(table: Table, megabytes: float = math.inf) -> Table:
@@ -287,9 +337,7 @@ def _kind(path: Path) -> Any:
 def _number_classes(name: str, rows: Table, max_samples: int | None) -> tuple[tuple[Any, ...], Array]:
     """The classes, and every row's class number, -1 where it has no label."""
     if rows.y is None:
-        raise DataError(
-            f"{name}: has no labels to learn from; add them (y in NPZ, y.npy beside X.npy, labels beside IDX images)"
-        )
+        raise DataError(f"{name}: {NO_LABELS}")
     labelled = np.ones(len(rows.y), bool) if rows.labelled is None else rows.labelled
     labels, inverse = np.unique(rows.y[labelled], return_inverse=True)
     classes, count = tuple(labels.tolist()), int(labelled.sum())

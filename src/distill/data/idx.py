@@ -1,56 +1,101 @@
 """IDX files, the format of MNIST (LeCun et al. 1998): a folder of images and labels, gzip or plain."""
 
 import gzip
+import io
 import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from distill.data.ondisk import DiskArray
-from distill.data.table import Place, Source, Table, from_arrays
+from distill.data.table import Place, Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
 from distill.nn.vector import Array
+from distill.store import check_memory
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 LONGEST_HEADER = 4 + 4 * 32
+MOST_PACKED = 1032  # bytes that gzip makes of one at best
 SPELLINGS = ("-images-idx3-ubyte", "-images.idx3-ubyte")
 
 
 def read(path: Path) -> Source:
     """A folder of files named as MNIST's, or a single file of images without labels."""
     if path.is_file():
-        images, picture = _images(path)
-        return Source(from_arrays(images, None, _place(path, path), picture))
-    rows, test = _pair(path, "train"), _pair(path, "t10k")
-    if rows is None:
+        file, place = _open(path), _place(path, path)
+        check_shapes(file, None, place)
+        rows, picture = _rows(file)
+        return Source(from_arrays(rows, None, place, picture))
+    train, test = _pair(path, "train"), _pair(path, "t10k")
+    if train is None:
         raise DataError(f"{path}: no file train{SPELLINGS[0]} or train{SPELLINGS[0]}.gz; name the files as MNIST does")
-    return Source(rows, test)
+    return Source(train, test)
+
+
+@dataclass(frozen=True)
+class _File:
+    """An IDX file whose header was read."""
+
+    path: Path
+    dtype: "np.dtype[np.generic]"
+    shape: tuple[int, ...]
+    offset: int
+    packed: bool
+
+    def read(self) -> Array:
+        """Its numbers. Raises DataError unless they are as many as the header promises."""
+        size = self.offset + math.prod(self.shape) * self.dtype.itemsize
+        check_memory(self.path, size, "its numbers")
+        raw = bytearray(size)
+        with _readable(self.path), _stream(self.path, packed=self.packed) as file:
+            view, at = memoryview(raw), 0
+            while at < size and (got := file.readinto(view[at:])):
+                at += got
+            if at < size or file.read(1):
+                more = f"{at:,}" if at < size else "more"
+                raise DataError(
+                    f"{self.path}: its header promises {size:,} bytes, but it has {more}; fetch the file again"
+                )
+        numbers = np.frombuffer(raw, self.dtype, offset=self.offset).reshape(self.shape)
+        return numbers.astype(self.dtype.newbyteorder("="), copy=False)
 
 
 def read_idx(path: Path) -> Array:
     """One IDX file: two zero bytes, a type, the number of dimensions, the dimensions, the numbers."""
-    raw = _bytes(path)
-    dtype, shape, header = _header(path, raw[:LONGEST_HEADER], len(raw))
-    return np.frombuffer(raw, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+    return _open(path).read()
 
 
-def _images(path: Path) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
+def _open(path: Path) -> _File:
+    """A file's header, held against its size. Nothing else is read, or unpacked."""
+    with _readable(path):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with _stream(path, packed=packed) as stream:
+            start = stream.read(LONGEST_HEADER)
+    dtype, shape, header = _header(path, start, MOST_PACKED * (size + 1) if packed else size, exact=not packed)
+    return _File(path, dtype, shape, header, packed)
+
+
+def _stream(path: Path, *, packed: bool) -> io.BufferedIOBase:
+    return gzip.open(path) if packed else path.open("rb")
+
+
+def _rows(file: _File) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
     """A file of images, left on disk unless it is compressed; and the shape of a row that is a picture."""
-    with _readable(path), path.open("rb") as file:
-        start, size = file.read(LONGEST_HEADER), path.stat().st_size
-    if start[:2] == b"\x1f\x8b":
-        return read_idx(path), None
-    dtype, shape, header = _header(path, start, size)
-    if len(shape) < 2 or not math.prod(shape):
-        return read_idx(path), None
-    return DiskArray(path, dtype, shape, header), shape[1:] if len(shape) == 3 else None
+    if file.packed:
+        return file.read(), None
+    picture = file.shape[1:] if len(file.shape) == 3 else None
+    return DiskArray(file.path, file.dtype, file.shape, file.offset), picture
 
 
-def _header(path: Path, raw: bytes, size: int) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
+def _header(path: Path, raw: bytes, size: int, *, exact: bool) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
+    """Type, shape and length of the header that raw begins with, for a file of `size` bytes, or at most so many."""
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not 1 <= raw[3] <= 32:
         raise DataError(
             f"{path}: begins with {raw[:4].hex(' ')!r}, which is no IDX magic number; must be 00 00 TYPE DIMENSIONS"
@@ -61,8 +106,9 @@ def _header(path: Path, raw: bytes, size: int) -> tuple["np.dtype[np.generic]", 
     shape = struct.unpack(f">{raw[3]}I", raw[4:header])
     dtype = np.dtype(TYPES[raw[2]])
     expected = header + math.prod(shape) * dtype.itemsize
-    if size != expected:
-        raise DataError(f"{path}: its header promises {expected:,} bytes, but it has {size:,}; fetch the file again")
+    if expected > size or (exact and size != expected):
+        has = f"{size:,}" if exact else f"at most {size:,}"
+        raise DataError(f"{path}: its header promises {expected:,} bytes, but it has {has}; fetch the file again")
     return dtype, shape, header
 
 
@@ -74,8 +120,10 @@ def _pair(folder: Path, prefix: str) -> Table | None:
     if images is None or labels is None:
         missing = "images-idx3" if images is None else "labels-idx1"
         raise DataError(f"{folder}: no {prefix}-{missing}-ubyte beside {labels or images}; add it, gzip or plain")
-    rows, picture = _images(images)
-    return from_arrays(rows, read_idx(labels), _place(images, labels), picture)
+    place, x, y = _place(images, labels), _open(images), _open(labels)
+    check_shapes(x, y, place)
+    rows, picture = _rows(x)
+    return from_arrays(rows, y.read(), place, picture)
 
 
 def _find(folder: Path, prefix: str, spellings: Sequence[str]) -> Path | None:
@@ -89,12 +137,6 @@ def _place(images: Path, labels: Path) -> Place:
         return f"{labels}{at}" if column is None else f"{images}{at}" + (f", column {column}" if at else "")
 
     return place
-
-
-def _bytes(path: Path) -> bytes:
-    with _readable(path):
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """What every kind of file is read into, and the checks that hold for all of them."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from distill.data.labels import Labels, read_labels
 from distill.data.ondisk import DiskArray
 from distill.data.scaling import blocks
 from distill.environment import variable
@@ -24,7 +27,7 @@ class Table:
     x: (N,D) numbers, NaN where a CSV field is empty, or a file that holds them; y: (N,) labels, or None; names: the D
     features' names and label: the label's column (by name where there is a header), where the file has them; labelled:
     (N,) whether y holds a label, None where all rows have one; picture: (height, width) of a row that is one; notes:
-    what was guessed, or changed, while the file was read.
+    what was guessed, or changed, while the file was read; dropped: the columns of a CSV that were left out, from 0.
     """
 
     x: Array | DiskArray
@@ -35,6 +38,19 @@ class Table:
     labelled: Array | None = None
     picture: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    dropped: tuple[int, ...] = ()
+
+
+class Declared(Protocol):
+    """An array, or what is known of one before it is read."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of its numbers."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +72,22 @@ def locate(path: str) -> Path:
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
 
 
+def check_shapes(x: Declared, y: Declared | None, place: Place) -> None:
+    """Raise DataError unless x can be rows of numbers, and y one label for each; both may be unread as yet."""
+    if x.dtype.kind not in "fiub" or len(x.shape) < 2 or not math.prod(x.shape):
+        raise DataError(f"{place(None, 0)}: {x.dtype} of shape {x.shape}; must be numbers of shape (rows, features)")
+    if y is None:
+        return
+    if y.dtype.kind not in "iubfUS" or len(y.shape) < 1 or math.prod(y.shape[1:]) != 1:
+        raise DataError(f"{place(None, None)}: {y.dtype} of shape {y.shape}; must be numbers or texts of shape (rows,)")
+    if y.shape[0] != x.shape[0]:
+        what = f"{y.shape[0]} labels for {x.shape[0]} rows of features"
+        raise DataError(f"{place(None, None)}: {what}; must be as many")
+
+
 def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tuple[int, ...] | None = None) -> Table:
     """Check arrays as any program may write them: numbers in rows, one label each, nothing missing."""
-    if x.dtype.kind not in "fiub" or x.ndim < 2 or not x.size:
-        raise DataError(f"{place(None, 0)}: {x.dtype} of shape {x.shape}; must be numbers of shape (rows, features)")
+    check_shapes(x, y, place)
     if isinstance(x, np.ndarray):
         picture = x.shape[1:] if x.ndim == 3 else None
         x = x.reshape(len(x), -1)
@@ -71,18 +99,19 @@ def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tu
             raise DataError(
                 f"{place(some.start + row, column)}: {value} is no number to learn from; remove or replace it"
             )
-    return Table(x, None if y is None else _labels(y, len(x), place), place, picture=picture)
+    if y is None:
+        return Table(x, None, place, picture=picture)
+    known = _labels(y.reshape(-1), place)
+    return Table(x, known.y, place, picture=picture, notes=known.notes)
 
 
-def _labels(y: Array, rows: int, place: Place) -> Array:
-    if y.dtype.kind not in "iubfUS" or y.ndim != 1:
-        raise DataError(f"{place(None, None)}: {y.dtype} of shape {y.shape}; must be numbers or texts of shape (rows,)")
-    if len(y) != rows:
-        raise DataError(f"{place(None, None)}: {len(y)} labels for {rows} rows of features; must be as many")
-    if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8", "replace")
-    missing = ~np.isfinite(y) if y.dtype.kind == "f" else y == "" if y.dtype.kind == "U" else np.zeros(rows, bool)
+def _labels(y: Array, place: Place) -> Labels:
+    missing = ~np.isfinite(y) if y.dtype.kind == "f" else np.zeros(len(y), bool)
+    if not missing.any():
+        known = read_labels(np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y, place(None, None))
+        missing = ~known.labelled
     if missing.any():
         row = int(missing.argmax())
-        raise DataError(f"{place(row, None)}: the label is {y[row].item()!r}; give every row a label")
-    return y
+        what = f"the label is {y[row].item()!r}; give every row a label, or -1 among whole numbers where there is none"
+        raise DataError(f"{place(row, None)}: {what}")
+    return known
