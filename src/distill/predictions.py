@@ -144,14 +144,22 @@ def _npz(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
 
 def _csv(path: Path, names: tuple[str, ...], counts: Sequence[int]) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
-    sheet = csvfile.read_sheet(path, "auto", names)
-    if set(names) == {"0", "1"} == set(sheet.header or ()) and len(sheet.rows) not in counts:
-        sheet = csvfile.read_sheet(path, False)  # the first row is one of probabilities
-    header = sheet.header or ()
-    columns = [i for i in range(sheet.width) if not header or header[i] not in (ROW, "class")]
-    values = np.asarray(csvfile.table(sheet, columns, None).x)
-    ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
-    classes = [header[i] for i in columns] if header else None
+    sheet = csvfile.read_sheet(path, "auto", names, planned=False)
+    columns = [i for i in range(sheet.width) if i != sheet.columns.get("class")]
+    table = csvfile.table(sheet, columns, None)
+    if set(sheet.header or ()) == set(names) and all(map(csvfile.PLAIN_NUMBER.fullmatch, names)):
+        fits, fits_as_row = (len(table.x) + more in counts for more in (0, 1))  # a row of votes may look like the names
+        if fits and fits_as_row:
+            what = "line 1 can be a header (the classes) or a row, and the number of rows fits either"
+            raise DataError(f"{path}: {what}; number the rows in a column {ROW!r}, or name the columns p_CLASS")
+        if fits_as_row:
+            sheet = csvfile.read_sheet(path, False)
+            table = csvfile.table(sheet, columns, None)
+    named, values, ids = table.names, np.asarray(table.x), None
+    if ROW in (named or ()):
+        at = columns.index(sheet.columns[ROW])
+        values, ids = np.delete(values, at, axis=1), values[:, at]
+    classes = [name for name in named if name != ROW] if named else None
     prefixed = classes is not None and classes != list(names) and all(one.startswith("p_") for one in classes)
     if prefixed and classes:
         classes = [one.removeprefix("p_") for one in classes]

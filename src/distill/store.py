@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from distill.errors import DataError, OutputError
+from distill.foreign import ZIP, refuse_foreign
 from distill.nn.vector import Array
 
 try:
@@ -118,6 +119,7 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
         ) from None
     except Exception as error:  # as in read_npz
+        refuse_foreign(path, ZIP)
         raise DataError(f"{path}: not a model file of distill: {error}; give a teacher.npz or student.npz") from None
     if not isinstance(header, dict):
         raise DataError(
@@ -139,6 +141,7 @@ def read_npz(path: Path) -> dict[str, Array]:
         if odd := [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]:
             raise ValueError(f"{odd[0]!r} in it is no array")
     except Exception as error:  # a torn or hostile file leads NumPy and zipfile to errors of every kind
+        refuse_foreign(path, ZIP)
         reason = str(error) or type(error).__name__
         if "allow_pickle" in reason:
             reason = "it holds Python objects, which are never loaded"

@@ -20,7 +20,7 @@ from distill.data import csvfile, idx, npy, npz, table
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import Scaling, blocks, fit
 from distill.data.split import stratified
-from distill.data.table import Source, Table
+from distill.data.table import Source, Table, listing, nearest
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.streams import stream
@@ -120,7 +120,8 @@ def read(plan: DataPlan) -> Source:
         return source
     if locate(plan.test).samefile(locate(plan.source)):
         raise DataError(f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio")
-    return Source(source.rows, _in_order(_read(plan.test, plan).rows, source.rows, plan.test))
+    test = _read(plan.test, plan, source.rows.names).rows
+    return Source(source.rows, _in_order(test, source.rows, plan.test))
 
 
 def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:
@@ -190,23 +191,28 @@ def _new_rows(
             what = f"{rows.x.shape[1]} features, but the model takes {features}"
             raise DataError(f"{path}: {what}; give rows of that kind")
         return _held(rows)
-    sheet = csvfile.read_sheet(found, "auto", tuple(names) if names else None)
-    header = sheet.header or ()
+    place = asked if asked is not None or isinstance(label, str) else label
+    width = features + 1 if asked is None else None
+    sheet = csvfile.read_sheet(found, "auto", names, place, width, planned=False)
     column = None
     if asked is not None:
         column = csvfile.label_column(sheet, asked)
-    elif isinstance(label, str) and label in header:
-        column = header.index(label)
-    elif isinstance(label, int) and sheet.width == features + 1:
+    elif isinstance(label, str):
+        column = sheet.columns.get(label)
+    elif label is not None and sheet.width == features + 1:
         column = csvfile.label_column(sheet, label)
-    if names and header:
-        if missing := [name for name in names if name not in header]:
-            raise DataError(f"{path}: no column {missing[0]!r}; the model needs {', '.join(names)}")
-        return csvfile.table(sheet, [header.index(name) for name in names], column)
+    if names and sheet.header:
+        if missing := [name for name in names if name not in sheet.columns]:
+            what = f"no column {missing[0]!r}, which the model needs"
+            raise DataError(f"{path}: {what}; {nearest(missing[0], sheet.header)}")
+        return csvfile.table(sheet, [sheet.columns[name] for name in names], column)
     others = [i for i in range(sheet.width) if i != column]
     if len(others) != features:
-        what = f"the model takes {features} features" + (f", named {', '.join(names)}; add a header" if names else "")
-        raise DataError(f"{path}: {len(others)} columns beside the label's, but {what}; give rows of that kind")
+        count = f"{len(others)} column{'s' * (len(others) != 1)}" + (
+            " beside the label's" if column is not None else ""
+        )
+        what = f"the model takes {features} features" + (f", named {listing(names)}; add a header" if names else "")
+        raise DataError(f"{path}: {count}, but {what}; give rows of that kind")
     return csvfile.table(sheet, others, column)
 
 
@@ -237,11 +243,11 @@ def locate(name: str) -> Path:
     return DIGITS if name == "digits" else table.locate(name)
 
 
-def _read(name: str, plan: DataPlan) -> Source:
+def _read(name: str, plan: DataPlan, names: Sequence[str] | None = None) -> Source:
     path = locate(name)
     kind = _kind(path)
     if kind is csvfile:
-        return csvfile.read(path, plan.label, plan.header)
+        return csvfile.read(path, plan.label, plan.header, names)
     if plan.label is not None or plan.header != "auto":
         raise DataError(f"{name}: data.label and data.header act only on CSV files; remove them")
     source: Source = kind.read(path)
@@ -257,7 +263,9 @@ def _held(table: Table, megabytes: float = math.inf) -> Table:
 
 
 def _missing(table: Table, used: Array) -> int:
-    return int(np.isnan(table.x[used]).sum()) if isinstance(table.x, np.ndarray) and table.x.dtype.kind == "f" else 0
+    if not isinstance(table.x, np.ndarray) or table.x.dtype.kind != "f":
+        return 0
+    return sum(int(np.isnan(table.x[used[some]]).sum()) for some in blocks(len(used), table.x.shape[1]))
 
 
 def _kind(path: Path) -> Any:
@@ -329,7 +337,9 @@ def _ready(scaling: Scaling, table: Table, used: Array, y: Array) -> Rows:
 
 
 def _scaled(scaling: Scaling, table: Table, used: Array) -> Array:
-    scaled = scaling.apply(table.x[used])
+    scaled = np.empty((len(used), table.x.shape[1]), np.float32)
+    for some in blocks(*scaled.shape):
+        scaled[some] = scaling.apply(table.x[used[some]])
     if not np.isfinite(scaled).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(scaled))[0])
         place, value = table.place(int(used[row]), column), table.x[used[row], column]

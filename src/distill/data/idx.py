@@ -13,6 +13,7 @@ import numpy as np
 from distill.data.ondisk import DiskArray
 from distill.data.table import Place, Source, Table, from_arrays
 from distill.errors import DataError
+from distill.foreign import GZIP, foreign
 from distill.nn.vector import Array
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -42,7 +43,7 @@ def _images(path: Path) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
     """A file of images, left on disk unless it is compressed; and the shape of a row that is a picture."""
     with _readable(path), path.open("rb") as file:
         start, size = file.read(LONGEST_HEADER), path.stat().st_size
-    if start[:2] == b"\x1f\x8b":
+    if start[:2] == GZIP:
         return read_idx(path), None
     dtype, shape, header = _header(path, start, size)
     if len(shape) < 2 or not math.prod(shape):
@@ -51,6 +52,8 @@ def _images(path: Path) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
 
 
 def _header(path: Path, raw: bytes, size: int) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
+    if what := foreign(raw, path.name):
+        raise DataError(f"{path}: {what}")
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not 1 <= raw[3] <= 32:
         raise DataError(
             f"{path}: begins with {raw[:4].hex(' ')!r}, which is no IDX magic number; must be 00 00 TYPE DIMENSIONS"
@@ -94,7 +97,7 @@ def _place(images: Path, labels: Path) -> Place:
 def _bytes(path: Path) -> bytes:
     with _readable(path):
         raw = path.read_bytes()
-        return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        return gzip.decompress(raw) if raw[:2] == GZIP else raw
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 from distill.data.ondisk import DiskArray
 from distill.data.table import Source, Table, from_arrays
 from distill.errors import DataError
+from distill.foreign import NPY, refuse_foreign
 
 
 def read(path: Path) -> Source:
@@ -53,6 +54,7 @@ def load(path: Path, mode: Literal["r"] | None) -> Any:
             raise ValueError("it is an .npz archive")
         return array
     except Exception as error:  # a torn or hostile file leads NumPy to errors of every kind
+        refuse_foreign(path, NPY)
         reason = str(error) or type(error).__name__
         if "pickle" in reason or "object" in reason.lower():
             reason = "it holds Python objects, which are never loaded, or is no NPY file"

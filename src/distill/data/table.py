@@ -1,8 +1,9 @@
 """What every kind of file is read into, and the checks that hold for all of them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from distill.data.scaling import blocks
 from distill.environment import variable
 from distill.errors import DataError
 from distill.nn.vector import Array
+
+STDIN = Path("/dev/stdin")  # where `-` leads
+LISTED = 12  # names that a message shows
 
 # (row, column) -> where that value stands, for messages. No row: the whole column; no column: the labels.
 Place = Callable[[int | None, int | None], str]
@@ -46,7 +50,10 @@ class Source:
 
 
 def locate(path: str) -> Path:
-    """A path as given; a relative one that the working directory lacks is looked up in the data folder too."""
+    """A path as given; a relative one that the working directory lacks is looked up in the data folder too. `-` is what
+    is piped in."""
+    if path == "-":
+        return STDIN
     here, folder = Path(path), Path(variable("DISTILL_DATA", "../shared/data"))
     if os.path.exists(path):  # noqa: PTH110  unlike Path.exists, it takes 'file/' and impossible names for what they are
         return here
@@ -54,6 +61,19 @@ def locate(path: str) -> Path:
         return folder / here
     looked = "" if here.is_absolute() else f" in {Path.cwd()} or in the data folder {folder}"
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
+
+
+def listing(names: Iterable[object]) -> str:
+    """Names in a message, the first of them where they are many."""
+    texts = [str(name) for name in names]
+    more = f", ... ({len(texts):,} in all)" if len(texts) > LISTED else ""
+    return ", ".join(texts[:LISTED]) + more
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """What to say where none of these is the column of that name: those that come near, and what there is."""
+    near = get_close_matches(name, names, 3)
+    return (f"did you mean {' or '.join(near)}? The" if near else "the") + f" columns are {listing(names)}"
 
 
 def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tuple[int, ...] | None = None) -> Table:
