@@ -141,6 +141,32 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "gzip of another method": (b"\x1f\x8b\x07" + b"\0" * 20, {}, "rows.csv: cannot be read"),
     "gzip with garbage inside": (b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 20, {}, "rows.csv: cannot be read"),
     "gzip of a bad row": (gzip.compress(GOOD.encode() + b"1,x,a\n"), {}, "rows.csv: line 21, column 1: 'x'"),
+    "decimal commas": (
+        "".join(f"{i},5;{i % 7},25;{'ab'[i % 2]}\n" for i in range(20)),
+        {},
+        "rows.csv: line 1 … '0,5' has a comma … points",
+    ),
+    "decimal commas below names": (
+        "u;v;y\n" + "1,5;2,5;a\n2,5;3,5;b\n" * 9,
+        {},
+        "rows.csv: line 2, column 0 ('u'): '1,5' has a comma",
+    ),
+    "columns of texts": (
+        "id,when,u,v,y\n" + "".join(f"r{i},2024-01-{i + 1:02},{row}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 2 columns of texts: column 0 ('id') holds 'r0', column 1 ('when') holds … data.drop: [0, 1]",
+    ),
+    "thirty columns of texts": (
+        "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
+        {},
+        "rows.csv: 30 columns of texts: column 0 holds 't' … (30 in all) … !column 12",
+    ),
+    "true among numbers": (GOOD + "1,True,a\n", {}, "rows.csv: line 21, column 1: 'True' is a text"),
+    "true, false and maybe": (
+        "".join(f"{['true', 'maybe', 'false', 'maybe'][i % 4]},{row}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 1 column of texts: column 0 holds 'maybe'",
+    ),
     "too large unscaled": (GOOD + "1,1e300,a\n", {"scale": "none"}, "rows.csv: … line 21, column 1 … 1e+300"),
 }
 
@@ -148,6 +174,50 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("content", "keys", "expected"), CSV.values(), ids=CSV)
 def test_a_bad_csv_file(content: str | bytes, keys: dict[str, Any], expected: str) -> None:
     assert_refused(check(write("rows.csv", content), **keys), expected)
+
+
+# What a file really is -> its first bytes, and what is said of it.
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "an Excel workbook": (
+        b"PK\x03\x04" + b"\0" * 26 + b"[Content_Types].xml" + b"\0" * 40 + b"xl/workbook.xml",
+        "export it as CSV",
+    ),
+    "an old Excel workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504, "export it as CSV"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+    "a web page": (b"\n<!DOCTYPE html>\n<html><head><title>a, b</title></head></html>\n", "download"),
+    "a PDF document": (b"%PDF-1.7\n%\xe2\xe3", "CSV"),
+    "a Parquet file": (b"PAR1\x15\x04PAR1", "write it as CSV"),
+    "a text in UTF-16": (GOOD.encode("utf-16"), "UTF-8"),
+    "an xz file": (b"\xfd7zXZ\0\0\x04", "unpack it"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in FOREIGN
+        for name in ("rows.csv", "rows.csv.gz", "rows.npy", "t10k-images-idx3-ubyte", "rows.npz", "m.npz")
+        if not (name.endswith(".npz") and kind == "an Excel workbook")  # an archive like any .npz, by its first bytes
+    ],
+)
+def test_a_file_that_is_another_kind_is_called_by_it(kind: str, name: str) -> None:
+    raw, do = FOREIGN[kind]
+    write(name, gzip.compress(raw) if name.endswith(".gz") else raw)
+    answer = ask_model("predict", "rows.csv", name) if name == "m.npz" else check(name)
+    assert_refused(answer, f"{name}: is {kind} … {do}")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("book.xlsx", b"PK\x03\x04\x14\0", "is an Excel workbook; export"),
+        ("rows.csv.zip", b"PK\x03\x04\x14\0", "is a zip archive; unpack"),
+        ("rows.csv", b"PK\x03\x04" + b"\0" * 26 + b"X.npy", "is an archive of NumPy arrays; name it .npz"),
+    ],
+)
+def test_a_zip_archive_is_called_by_its_name_and_members(name: str, raw: bytes, expected: str) -> None:
+    assert_refused(check(write(name, raw)), f"{name}: {expected}")
 
 
 # Characters that other tools take for the end of a line, but CSV does not.
@@ -203,10 +273,9 @@ def test_classes_with_odd_names_do_not_break_the_line() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        *(".", "/", "..", "nowhere", "nowhere/rows.csv", "rows.csv/x", "rows.csv ", "~/rows.csv", "loop"),
+        *(".", "/", "..", "nowhere", "nowhere/rows.csv", "rows.csv/x", "rows.csv ", "~no-such-user/rows.csv", "loop"),
         *(
             "/dev/null",
-            "-",
             "Digits",
             "digits.csv",
             "http://example.com/rows.csv",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distill.data import Data, csvfile, npy, spelled
-from distill.data.table import locate
+from distill.data.table import locate, once_only
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.store import read_npz
@@ -44,6 +44,9 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     the numbers.
     """
     found = locate(path)
+    if once_only(found):
+        what = "can be read only once, and predictions are read by every seed"
+        raise DataError(f"teacher {teacher!r}: {path}: {what}; write them to a file")
     names = tuple(spelled(one) for one in data.classes)
     counts = (data.source_rows, len(data.train))
     values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, names, counts)

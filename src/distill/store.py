@@ -112,6 +112,8 @@ def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Arra
 def read_header(path: Path) -> dict[str, Any]:
     """A model file's header, without its arrays. Raises DataError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would have us wait
+            raise OSError("it is no file")
         with zipfile.ZipFile(path) as archive:
             header = json.loads(archive.read(HEADER))
     except OSError as error:

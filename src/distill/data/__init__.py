@@ -366,7 +366,8 @@ def _in_order(test: Table, rows: Table, name: str) -> Table:
         return test
     if odd := sorted(set(rows.names) ^ set(test.names)):
         raise DataError(f"{name}: the column {odd[0]!r} is in only one of the training and the test file")
-    order = [test.names.index(column) for column in rows.names]
+    at = {column: i for i, column in enumerate(test.names)}
+    order = [at[column] for column in rows.names]
     original = test.place
     place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
     return replace(test, x=np.asarray(test.x)[:, order], names=rows.names, place=place)

@@ -187,19 +187,20 @@ def _bytes(path: Path) -> bytes:
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
-def _records(name: str, raw: bytes, separator: str, *, strict: bool = True) -> Iterator[Record]:
-    """Every row that holds anything. Without `strict` a fault ends them in silence."""
-    text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", "strict" if strict else "replace", newline="")
-    reader = csv.reader(text, delimiter=separator, strict=strict)
+def _records(name: str, raw: bytes, separator: str, *, told: bool = True) -> Iterator[Record]:
+    """Every row that holds anything. A fault ends them; it is raised as DataError where it is to be `told`."""
+    text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", newline="")
+    reader = csv.reader(text, delimiter=separator, strict=True)
     try:
         for row in reader:
             if row:
                 yield reader.line_num, row
     except csv.Error as error:
-        if strict:
+        if told:
             raise DataError(f"{name}: line {reader.line_num}: {error}; check the quotes") from None
     except UnicodeDecodeError:
-        _check_utf8(name, raw)
+        if told:
+            _check_utf8(name, raw)
 
 
 def _check_utf8(name: str, raw: bytes) -> None:
@@ -232,11 +233,10 @@ def _separator(raw: bytes) -> tuple[str, int]:
     if told := re.match(rb'"?sep=([\x20-\x7e\t])"?\r?\n', raw, re.IGNORECASE):
         return told[1].decode(), 1
 
-    def merit(separator: str) -> tuple[float, int, bool]:
-        widths = Counter(len(row) for _, row in _head(_records("", raw, separator, strict=False)))
+    def merit(separator: str) -> tuple[int, int, bool]:
+        widths = Counter(len(row) for _, row in _head(_records("", raw, separator, told=False)))
         width, count = widths.most_common(1)[0] if widths else (1, 0)
-        share = count / widths.total() if width > 1 else 0.0
-        return share, width, separator != "," or not re.search(rb"[0-9],[0-9]", raw[:HEAD_FIELDS])
+        return count if width > 1 else 0, width, separator != "," or not re.search(rb"[0-9],[0-9]", raw[:HEAD_FIELDS])
 
     return max(SEPARATORS, key=merit), 0
 

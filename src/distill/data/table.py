@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.data.ondisk import DiskArray
 from distill.data.scaling import blocks
-from distill.environment import variable
+from distill.environment import at_home, variable
 from distill.errors import DataError
 from distill.nn.vector import Array
 
@@ -54,13 +54,18 @@ def locate(path: str) -> Path:
     is piped in."""
     if path == "-":
         return STDIN
-    here, folder = Path(path), Path(variable("DISTILL_DATA", "../shared/data"))
+    here, folder = Path(path), Path(at_home(variable("DISTILL_DATA", "../shared/data")))
     if os.path.exists(path):  # noqa: PTH110  unlike Path.exists, it takes 'file/' and impossible names for what they are
         return here
     if not here.is_absolute() and os.path.exists(os.path.join(folder, path)):  # noqa: PTH110, PTH118
         return folder / here
     looked = "" if here.is_absolute() else f" in {Path.cwd()} or in the data folder {folder}"
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
+
+
+def once_only(path: Path) -> bool:
+    """Whether what is there can be read only once: a pipe, a terminal, what is piped in."""
+    return path == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def listing(names: Iterable[object]) -> str:
