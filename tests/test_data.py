@@ -106,6 +106,7 @@ FIRST: dict[str, tuple[str, tuple[str, ...], str]] = {
     "what pandas counts, above numbers": ("0,1,2,3,4", NUMBERS, "header"),
     "what pandas counts beside its index": (",0,1,2,3", NUMBERS, "header"),
     "what pandas counts, or a row of class 4": ("0,1,2,3,4", ("3", "4"), ASKS),
+    "names, but a class and a number": ("a,b,c,4,red", WORDS, ASKS),
     "years": ("2019,2020,2021,2022,species", WORDS, ASKS),
     "years above numbers": ("2019,2020,2021,2022,species", NUMBERS, ASKS),
     "years, the last of them the label": ("2019,2020,2021,2022,2023", NUMBERS, ASKS),

@@ -473,6 +473,17 @@ def zipped(name: str) -> bytes:
     return buffer.getvalue()
 
 
+def test_a_first_line_that_may_be_classes_or_votes_is_asked_about() -> None:
+    """Twenty lines are the source's rows, nineteen below a header those that are trained on."""
+    x, y = blobs(20, classes=2)
+    np.savez("two.npz", X=x, y=y)
+    Path("votes.csv").write_text("0,1\n" + "1,0\n" * 19)
+    plan = {"data": {"source": "two.npz"}, "distillation": {"train_ratio": 0.98}}
+    answer = command(plan | {"teachers": {"t": {"predictions": "votes.csv"}}})
+    assert (answer.code, len(answer.lines)) == (4, 1)
+    assert "can be a header (the classes) or a row" in answer.lines[0]
+
+
 @pytest.mark.parametrize("fault", UNREADABLE)
 def test_what_cannot_be_read_ends_with_4_and_one_line(fault: str) -> None:
     name, content, says = UNREADABLE[fault]

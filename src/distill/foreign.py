@@ -9,18 +9,18 @@ from distill.errors import DataError
 ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY"
 EXPORT = "export it as CSV (UTF-8)"
 UNPACK = "unpack it, and give the file in it"
-# What a file begins with -> what it is, and what to do.
+# What a file begins with, and no table of texts does -> what it is, and what to do.
 BEGINNINGS: dict[bytes, tuple[str, str]] = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel workbook", EXPORT),
     b"version https://git-lfs.github.com/spec/": ("a Git LFS pointer, not the file itself", "run git lfs pull"),
     b"%PDF-": ("a PDF document", "give its table as CSV"),
-    b"PAR1": ("a Parquet file", "write it as CSV, or its arrays with numpy.savez"),
-    b"ARROW1": ("an Arrow file", "write it as CSV, or its arrays with numpy.savez"),
+    b"PAR1\x15": ("a Parquet file", "write it as CSV, or its arrays with numpy.savez"),
+    b"ARROW1\0\0": ("an Arrow file", "write it as CSV, or its arrays with numpy.savez"),
     b"\x89HDF\r\n\x1a\n": ("an HDF5 file", "write its arrays with numpy.savez"),
     b"SQLite format 3\0": ("an SQLite database", "write its table as CSV"),
     NPY: ("a NumPy array", "name it .npy"),
     b"\x89PNG": ("a PNG picture", "give rows of numbers"),
-    b"BZh": ("a bzip2 file", UNPACK),
+    b"BZh91AY&SY": ("a bzip2 file", UNPACK),
     b"\xfd7zXZ\0": ("an xz file", UNPACK),
     b"\x28\xb5\x2f\xfd": ("a zstd file", UNPACK),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", UNPACK),

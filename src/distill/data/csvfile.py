@@ -33,7 +33,7 @@ PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)
 NO_NUMBER = re.compile(r"[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 COMMA_NUMBER = re.compile(r"[-+]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]*)?")
 TRUTH = {"true": 1.0, "false": 0.0}
-MISSING = {"", "?", "na", "n/a", "nan", "null", "none", "-"}  # what programs write where a value is missing
+MISSING = {"", "?", ".", "-", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # as programs write it
 BLOCK_FIELDS = 1 << 14  # become numbers at a time
 HEAD_ROWS, HEAD_FIELDS = 101, 1 << 17  # looked at before anything is decided, at most
 
@@ -288,12 +288,12 @@ def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> b
         return not any(field in column for field, column in zip(first, columns, strict=True))
     texts = sum(not _is_number(first[i]) and first[i].lower() not in MISSING for i in numeric)
     numbers = sum(_is_number(first[i]) for i in numeric)
-    if texts > numbers + 1:
+    if texts > 1 and not numbers:
         return True
     again = None if label is None else _occurs_again(sheet, label, first[label], columns[label])
     counted = [name for name in first if name] == [str(i) for i in range(len(first) - (not first[0]))]
     if texts > numbers:
-        return not again
+        return None if again else True
     if again is False:
         return True if counted else None
     if (counted and len(first) > 3) or (texts and not again):
@@ -312,7 +312,7 @@ def _of_numbers(column: Sequence[str]) -> bool:
 
 
 def _occurs_again(sheet: Sheet, at: int, first: str, labels: Sequence[str]) -> bool | None:
-    """Whether the first row's label is that of another row; None where labels seldom recur and nothing follows."""
+    """Whether the first row's label is that of another row; None where labels seldom recur, or it has none."""
 
     def value(field: str) -> float | str:
         return float(field) if PLAIN_NUMBER.fullmatch(field) else field
