@@ -11,6 +11,7 @@ import numpy as np
 from distill import config, plots
 from distill import data as rows
 from distill.data import Data
+from distill.data.table import once_only
 from distill.errors import ConfigError, DataError, printable
 from distill.model import load_model
 from distill.nn import mlp
@@ -212,6 +213,9 @@ def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
     plan = _plan(folder)
     try:
         short = plan.distillation
+        for name in (plan.data.source, plan.data.test):
+            if name and once_only(rows.locate(name)):
+                raise DataError(f"{name}: could be read only once")
         data = rows.load(plan.data, short.train_ratio, short.max_samples, short.random_seed)
         if data.fingerprint() != results["data"]["sha256"]:
             raise DataError(f"{plan.data.source}: its rows are no longer those of the run")

@@ -16,7 +16,7 @@ from distill import metrics, predictions
 from distill.answers import Answers, Respond, keep
 from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
 from distill.data import Data, Rows
-from distill.data.labels import difference, listed, normal
+from distill.data.labels import difference, listing, normal
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
@@ -257,11 +257,11 @@ def _load(wanted: _Wanted) -> Obtained:
         what = f"takes {model.n_features} features, but the data have {data.features}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
     if model.names and data.names and tuple(map(normal, model.names)) != tuple(map(normal, data.names)):
-        what = f"takes the features {listed(model.names)}, but the data have {listed(data.names)}"
+        what = f"takes the features {listing(model.names)}, but the data have {listing(data.names)}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
     if model.dropped and data.raw.rows.dropped and not data.names and model.dropped != data.raw.rows.dropped:
-        what = f"was trained without the columns {listed(model.dropped)}, the data are read without"
-        raise DataError(f"teacher {name!r}: {path}: {what} {listed(data.raw.rows.dropped)}; set data.drop alike")
+        what = f"was trained without the columns {listing(model.dropped)}, the data are read without"
+        raise DataError(f"teacher {name!r}: {path}: {what} {listing(data.raw.rows.dropped)}; set data.drop alike")
     _same_classes(name, path, model.classes, data.classes)
     scaling = model.scaling
     own = of_model(name, model)

@@ -7,7 +7,7 @@ these are classes at all.
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ DIGITS = 18  # of whole numbers that int64 holds for certain; longer ones stay a
 MISSING_WORDS = {"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
 # Labels of fewer rows or classes, or of more rows a class, are never taken for measurements.
 LEAST_ROWS, LEAST_CLASSES, LEAST_PER_CLASS = 20, 10, 5
-SHOWN = 12
+SHOWN = 12  # names that a message shows
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str | None:
     left, right = list(map(spelled, theirs)), list(map(spelled, ours))
     if left == right:
         return None
-    texts = f"its classes are {listed(left)}, those of the data {listed(right)}"
-    if texts.isascii() and listed(left) != listed(right):
+    texts = f"its classes are {listing(left)}, those of the data {listing(right)}"
+    if texts.isascii() and listing(left) != listing(right):
         return texts
     place = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), None)
     if place is None:
@@ -73,9 +73,11 @@ def difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str | None:
     return f"{texts}; the first that differ are {left[place]!a} and {right[place]!a}"
 
 
-def listed(items: Sequence[Any], most: int = SHOWN) -> str:
-    """The first few of some items."""
-    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")
+def listing(names: Iterable[object]) -> str:
+    """Names in a message, the first of them where they are many."""
+    texts = [str(name) for name in names]
+    more = f", ... ({len(texts):,} in all)" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
 
 
 def read_labels(y: Array, place: str) -> Labels:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from distill.data.labels import listed
+from distill.data.labels import listing
 from distill.data.table import Declared, Place, Source, check_shapes, from_arrays
 from distill.errors import DataError
 from distill.store import open_npz
@@ -15,7 +15,7 @@ def read(path: Path, check: Callable[[Declared, Declared | None], None] = lambda
     nothing is before `check` has seen types and shapes of each set's rows and labels."""
     with open_npz(path) as file:
         if "X" not in file.names:
-            raise DataError(f"{path}: no array 'X'; holds {listed(file.names) or 'none'}, must hold X (and y)")
+            raise DataError(f"{path}: no array 'X'; holds {listing(file.names) or 'none'}, must hold X (and y)")
         if ("X_test" in file.names) != ("y_test" in file.names):
             raise DataError(f"{path}: X_test and y_test must come together; add the other, or remove it")
         sets = {"X": "y"} | ({"X_test": "y_test"} if "X_test" in file.names else {})
