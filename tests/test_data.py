@@ -247,6 +247,11 @@ SPELLINGS: dict[str, Any] = {
 }
 
 
+def doubts(found: data.Data) -> list[str]:
+    """The notes on labels and columns, not those on how the file was read."""
+    return [note for note in found.notes if "header" not in note]
+
+
 def written(folder: Path, labels: Any, name: str = "rows") -> Path:
     """A list of texts as the last column of a CSV, an array as y of an NPZ."""
     path = folder / f"{name}.{'csv' if isinstance(labels, list) else 'npz'}"
@@ -275,7 +280,7 @@ def test_a_whole_number_is_one_label_however_it_is_written(tmp_path: Path, spell
 def test_a_half_labelled_column_as_pandas_writes_it_is_of_whole_numbers(tmp_path: Path) -> None:
     half = ["" if i % 3 else f"{c}.0" for i, c in enumerate(np.arange(120) // 40)]
     found = load(written(tmp_path, half))
-    assert (found.classes, int((found.train.y < 0).sum()), found.notes) == ((0, 1, 2), 80, ())
+    assert (found.classes, int((found.train.y < 0).sum()), doubts(found)) == ((0, 1, 2), 80, [])
 
 
 @given(st.integers(-(10**17), 10**17), st.sampled_from(["{}", "{}.0", " {}.\xa0", "{}e0"]))
@@ -301,7 +306,7 @@ def test_classes_that_look_alike_are_one_and_a_note_says_so(tmp_path: Path, kind
     given: Any = {"csv": [f'"{one}"' for one in labels], "npz": np.array(labels)}.get(kind)
     found = load(written(tmp_path, np.char.encode(np.array(labels), "utf-8") if given is None else given))
     assert found.classes == (*"abc", "caf\xe9", *"def")
-    (note,) = found.notes
+    (note,) = doubts(found)
     assert "5 spellings are taken for 1 class" in note
     assert "4 rows" in note
     for other in ("cafe\u0301", "caf\xe9 "):
@@ -315,7 +320,7 @@ def test_classes_that_differ_by_case_or_inner_space_stay_two_with_a_warning(
     names = [*pair.split(" "), "pear"]
     found = load(written(tmp_path, np.array(names)[Y]))
     assert sorted(found.classes) == sorted(names)
-    assert ["differ only by case or white space" in note for note in found.notes] == [True] * alike
+    assert ["differ only by case or white space" in note for note in doubts(found)] == [True] * alike
 
 
 @pytest.mark.parametrize("word", ["NA", "nan", "?", "NULL", "none"])
@@ -323,7 +328,7 @@ def test_a_word_for_what_is_missing_is_a_class_with_a_warning_until_it_is_named(
     path = written(tmp_path, [word if i % 10 == 0 else FRUIT[c] for i, c in enumerate(Y)])
     found = load(path)
     assert word in found.classes
-    (note,) = found.notes
+    (note,) = doubts(found)
     assert f"data.unlabelled_label: '{word}'" in note
     named = load(path, unlabelled_label=word)
     assert named.classes == tuple(FRUIT)
@@ -354,7 +359,7 @@ def test_which_label_says_that_there_is_none(tmp_path: Path, name: str) -> None:
     found = load(written(tmp_path, labels), unlabelled_label=key)
     assert int((found.train.y < 0).sum()) == (count or 0)
     assert (found.validation.y >= 0).all()
-    assert [("unlabelled_label" in note) and (f"{count} rows" in note or not count) for note in found.notes] == [
+    assert [("unlabelled_label" in note) and (f"{count} rows" in note or not count) for note in doubts(found)] == [
         True
     ] * (count is not None)
 
@@ -397,15 +402,15 @@ def test_a_column_that_may_be_no_feature_is_named_and_can_be_dropped(tmp_path: P
     rows = [f"{float(value):g},{line}" for value, line in zip(column, lines, strict=True)]
     (tmp_path / "rows.csv").write_text("\n".join([header, *rows] if header else rows))
     found = load(tmp_path / "rows.csv", header=title is not None)
-    assert [expected in note and "data.drop" in note for note in found.notes] == [True] * bool(expected)
+    assert [expected in note and "data.drop" in note for note in doubts(found)] == [True] * bool(expected)
     without = load(tmp_path / "rows.csv", header=title is not None, drop=[0])
-    assert (without.notes, without.names) == ((), tuple("bcde") if header else None)
+    assert (doubts(without), without.names) == ([], tuple("bcde") if header else None)
     np.testing.assert_array_equal(without.train.x, load(tmp_path / "plain.csv").train.x)
 
 
 def test_the_label_among_the_features_of_an_array_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", X=np.c_[X, 9 - Y], y=Y)
-    (note,) = load(tmp_path / "rows.npz").notes
+    (note,) = doubts(load(tmp_path / "rows.npz"))
     assert "feature 4 equals the label" in note
 
 

@@ -374,7 +374,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "unknown": (
         NAMED,
         {"drop": ["vv"]},
-        "rows.csv: no column 'vv', which data.drop names; did you mean 'v'? … u, v, y",
+        "rows.csv: no column 'vv', which data.drop names; did you mean v? … u, v, y",
     ),
     "far off": (
         NAMED,
@@ -389,7 +389,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "many columns": (
         ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",
         {"label": "colum_7", "header": True},
-        "rows.csv: no column 'colum_7', which data.label names; did you mean … column_7 … (3000) … !column_15",
+        "rows.csv: no column 'colum_7'; did you mean … column_7 … (3,000 in all) … !column_15",
     ),
 }
 

@@ -187,7 +187,8 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
                 f"{sheet.name}: {key} names {which!r}, but there is no header; give an index, or header: true"
             )
         if (name := normal(which)) not in sheet.columns:
-            raise DataError(f"{sheet.name}: no column {which!r}, which {key} names; {nearest(name, sheet.header)}")
+            what = f"no column {which!r}" + ("" if key == "data.label" else f", which {key} names")
+            raise DataError(f"{sheet.name}: {what}; {nearest(name, sheet.header)}")
         return sheet.columns[name]
     if not -sheet.width <= which < sheet.width:
         raise DataError(f"{sheet.name}: {key} is {which}, but there are {sheet.width} columns (0 to {sheet.width - 1})")
