@@ -159,7 +159,7 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "thirty columns of texts": (
         "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
         {},
-        "rows.csv: 30 columns of texts: column 0 holds 't' … (30 in all) … !column 12",
+        "rows.csv: 30 columns of texts: column 0 holds 't' … (30) … !column 12",
     ),
     "true among numbers": (GOOD + "1,True,a\n", {}, "rows.csv: line 21, column 1: 'True' is a text"),
     "true, false and maybe": (

@@ -43,6 +43,7 @@ def _table(x: Path, y: Path | None) -> Table:
 
 def load(path: Path, mode: Literal["r"] | None) -> Any:
     """The array of a file, or with mode "r" one that only knows its header until it is read."""
+    refuse_foreign(path, NPY)  # before NumPy opens an archive that it does not close
     try:
         if mode is None:
             with path.open("rb") as file:  # np.load leaves a file open that it finds torn
@@ -54,7 +55,6 @@ def load(path: Path, mode: Literal["r"] | None) -> Any:
             raise ValueError("it is an .npz archive")
         return array
     except Exception as error:  # a torn or hostile file leads NumPy to errors of every kind
-        refuse_foreign(path, NPY)
         reason = str(error) or type(error).__name__
         if "pickle" in reason or "object" in reason.lower():
             reason = "it holds Python objects, which are never loaded, or is no NPY file"

@@ -71,14 +71,14 @@ def once_only(path: Path) -> bool:
 def listing(names: Iterable[object]) -> str:
     """Names in a message, the first of them where they are many."""
     texts = [str(name) for name in names]
-    more = f", ... ({len(texts):,} in all)" if len(texts) > LISTED else ""
+    more = f", ... ({len(texts):,})" if len(texts) > LISTED else ""
     return ", ".join(texts[:LISTED]) + more
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """What to say where none of these is the column of that name: those that come near, and what there is."""
     near = get_close_matches(name, names, 3)
-    return (f"did you mean {' or '.join(near)}? The" if near else "the") + f" columns are {listing(names)}"
+    return (f"did you mean {' or '.join(map(repr, near))}? The" if near else "the") + f" columns are {listing(names)}"
 
 
 def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tuple[int, ...] | None = None) -> Table:
