@@ -139,7 +139,8 @@ def test_whether_the_first_line_is_a_header_is_decided_by_evidence_and_said(
     assert (found.source_rows, found.names is None) == ((rows, False) if expected == "header" else (rows + 1, True))
     assert any("line 1 is read as" in note and expected in note and "data.header" in note for note in found.notes)
     told = load(path, header=expected == "header")
-    assert (told.source_rows, told.names, told.notes) == (found.source_rows, found.names, ())
+    assert (told.source_rows, told.names) == (found.source_rows, found.names)
+    assert not any("is read as the header" in note or "is read as a row," in note for note in told.notes)
 
 
 def test_columns_of_true_and_false_are_1_and_0_and_said(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_wide_tables_take_time_in_proportion_to_their_columns(tmp_path: Path) ->
     new = data.read_new(str(tmp_path / "test.csv"), found.scaling, found.names, found.label)
     assert process_time() - started < 5
     np.testing.assert_array_equal(new.x[:, :3], [[i * 7 % (11 + k) for i in range(3)] for k in range(6)])
-    with pytest.raises(DataError, match="no column 'Kind'; did you mean kind\\?") as error:
+    with pytest.raises(DataError, match=r"no column 'Kind'.* did you mean 'kind'\?") as error:
         load(tmp_path / "train.csv", label="Kind")
     assert len(str(error.value)) < 600
 

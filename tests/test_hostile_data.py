@@ -161,7 +161,7 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "thirty columns of texts": (
         "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
         {},
-        "rows.csv: 30 columns of texts: column 0 holds 't' … (30 in all) … !column 12",
+        "rows.csv: 30 columns of texts: column 0 holds 't' … (30) … !column 12",
     ),
     "true among numbers": (GOOD + "1,True,a\n", {}, "rows.csv: line 21, column 1: 'True' is a text"),
     "true, false and maybe": (
@@ -374,7 +374,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "unknown": (
         NAMED,
         {"drop": ["vv"]},
-        "rows.csv: no column 'vv', which data.drop names; did you mean v? … u, v, y",
+        "rows.csv: no column 'vv', which data.drop names; did you mean 'v'? … u, v, y",
     ),
     "far off": (
         NAMED,
@@ -389,7 +389,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "many columns": (
         ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",
         {"label": "colum_7", "header": True},
-        "rows.csv: no column 'colum_7'; did you mean … column_7 … (3,000 in all) … !column_15",
+        "rows.csv: no column 'colum_7'; did you mean … column_7 … (3,000) … !column_15",
     ),
 }
 

@@ -32,6 +32,7 @@ from distill.data.labels import (
     mark_unlabelled,
     normal,
     read_labels,
+    spelled,
     whole,
 )
 from distill.data.table import STDIN, Place, Source, Table, nearest
@@ -352,7 +353,7 @@ def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> b
     Columns of numbers tell: a text above them is a name, a number a value, and what stands for a missing value is
     neither. So does the label, which is a value where it occurs again; and a program counts columns without names.
     """
-    first, *below = [[field.strip() for field in row] for _, row in head if len(row) == sheet.width]
+    first, *below = [list(map(normal, row)) for _, row in head if len(row) == sheet.width]
     if not below:
         return all(field and not _is_number(field) for field in first)
     columns = list(zip(*below, strict=True))
@@ -386,15 +387,11 @@ def _of_numbers(column: Sequence[str]) -> bool:
 
 def _occurs_again(sheet: Sheet, at: int, first: str, labels: Sequence[str]) -> bool | None:
     """Whether the first row's label is that of another row; None where labels seldom recur, or it has none."""
-
-    def value(field: str) -> float | str:
-        return float(field) if PLAIN_NUMBER.fullmatch(field) else field
-
     present = [label for label in labels if label]
     if not first or 2 * len(set(present)) > len(present):
         return None
     rows = (row for _, row in islice(sheet.records(), 1, None))
-    return first in labels or any(value(row[at].strip()) == value(first) for row in rows if len(row) > at)
+    return first in labels or spelled(first) in map(spelled, {row[at] for row in rows if len(row) > at})
 
 
 def _note(sheet: Sheet, line: int, named: bool) -> str:

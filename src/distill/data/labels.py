@@ -76,7 +76,7 @@ def difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str | None:
 def listing(names: Iterable[object]) -> str:
     """Names in a message, the first of them where they are many."""
     texts = [str(name) for name in names]
-    more = f", ... ({len(texts):,} in all)" if len(texts) > SHOWN else ""
+    more = f", ... ({len(texts):,})" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
 
 

@@ -86,7 +86,7 @@ def once_only(path: Path) -> bool:
 def nearest(name: str, names: Sequence[str]) -> str:
     """What to say where none of these is the column of that name: those that come near, and what there is."""
     near = get_close_matches(name, names, 3)
-    return (f"did you mean {' or '.join(near)}? The" if near else "the") + f" columns are {listing(names)}"
+    return (f"did you mean {' or '.join(map(repr, near))}? The" if near else "the") + f" columns are {listing(names)}"
 
 
 def check_shapes(x: Declared, y: Declared | None, place: Place) -> None:
