@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,72 @@ def test_no_number_of_threads_of_any_kind_changes_a_result(folder: Path) -> None
         models = [(folder / "run" / f"{name}.npz").read_bytes() for name in ("teacher", "student", "control")]
         found.append((results, models))
     assert found[0] == found[1] == found[2]
+
+
+# --- paths ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dash_is_stdin_and_stdout(trained: Path) -> None:
+    model, rows = ["--model", "runs/blobs/student.npz"], (trained / "rows.csv").read_text()
+    expected = program("predict", *model, "--data", "rows.csv").stdout
+    assert expected.startswith("class,p_k0")
+    assert program("predict", *model, "--data", "-", "--output", "-", input=rows).stdout == expected
+    assert program("evaluate", *model, "--data", "-", input=rows).stdout.startswith("rows")
+    assert program("check", "--config", "blobs.yaml", "--rows", "-").stdout.splitlines()[0] == "row,set"
+    assert json.loads(program("--config", "blobs.yaml", "--output", "-").stdout)["data"]["features"] == 4
+    assert "<html" in program("report", "runs/blobs", "--output", "-").stdout
+    assert not (trained / "-").exists()
+
+
+@pytest.mark.parametrize("source", ['"-"', "/dev/stdin", "pipe"])
+def test_a_source_that_can_be_read_once_is_enough_for_all_seeds(trained: Path, source: str) -> None:
+    rows = (trained / "rows.csv").read_text()
+    if source == "pipe":
+        os.mkfifo("pipe")
+        threading.Thread(target=lambda: Path("pipe").write_text(rows), daemon=True).start()
+    sets = [f"--set={one}" for one in (f"data.source={source}", "evidence.seeds=2", "output.folder=piped")]
+    run = program("--config", "blobs.yaml", *sets, "--json", input=rows)
+    assert json.loads(run.stdout)["verdict"]["seeds"] == 2
+    page = program("report", "piped", "--output", "-", input=rows)  # waits for no second reading
+    assert "could be read only once" in page.stdout
+
+
+@pytest.mark.parametrize("key", ["predictions", "load"])
+def test_what_every_seed_reads_is_no_pipe(trained: Path, key: str) -> None:
+    os.mkfifo("pipe")
+    done = program("check", "--config", "blobs.yaml", f"--set=teachers={{t: {{{key}: pipe}}}}", timeout=60)
+    assert done.returncode == 4
+    assert "pipe: " in done.stderr
+    assert "file" in done.stderr
+
+
+def test_the_home_folder_is_meant_by_a_tilde(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(trained))
+    (trained / "home.yaml").write_text(
+        "data: {source: ~/rows.csv, test: ~/runs/../runs/test.csv, label: kind}\nlogging: {file: ~/logs/a.log}\n"
+        "output: {folder: ~/kept}\nperformance: {cache: ~/cache}\n"
+        "teachers: {a: {load: ~/runs/blobs/teacher.npz}, b: {predictions: ~/said.csv}}\n"
+    )
+    (trained / "runs/test.csv").write_text((trained / "rows.csv").read_text())
+    assert cli.main(["predict", "--model=~/runs/blobs/student.npz", "--data=~/rows.csv", "--output=~/said.csv"]) == 0
+    assert cli.main(["--config=~/home.yaml", "--output=~/out.json", "--quiet"]) == 0
+    for name in ("said.csv", "kept/student.npz", "logs/a.log", "out.json"):
+        assert (trained / name).is_file(), name
+    assert not (trained / "~").exists()
+
+
+def test_predict_and_evaluate_say_on_stderr_what_they_guessed(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", "runs/blobs/student.npz"]
+    for command, wanted in ((["predict"], "wxyz"), (["evaluate", "--label=0"], ["kind", *"wxyz"])):
+        (trained / "bare.csv").write_text(columns(trained / "rows.csv", list(wanted), header=False))
+        assert cli.main([*command, *model, "--data", "bare.csv"]) == 0
+        out, err = capsys.readouterr()
+        assert err == "note: bare.csv: line 1 is read as a row, there is no header\n"
+        assert "note" not in out
+    assert cli.main(["predict", *model, "--data", "rows.csv"]) == 0  # it has the model's names: nothing is guessed
+    assert capsys.readouterr().err == ""
 
 
 # --- check ------------------------------------------------------------------------------------------------------------

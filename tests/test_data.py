@@ -2,7 +2,9 @@
 
 import gzip
 import struct
+import tracemalloc
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,6 @@ from hypothesis import strategies as st
 
 from conftest import blobs, held
 from distill import config, data, metrics
-from distill.data import csvfile
 from distill.data.scaling import Scaling, fit
 from distill.data.split import stratified
 from distill.errors import DataError
@@ -63,6 +64,12 @@ CSVS: dict[str, tuple[str, dict[str, Any]]] = {
     "no header said": (as_csv(PLAIN), {"header": False}),
     "semicolons": (as_csv(PLAIN, delimiter=";"), {}),
     "tabs": (as_csv(PLAIN, delimiter="\t", header="a\tb\tc\td\tkind"), {}),
+    "bars": (as_csv(PLAIN, delimiter="|", header="a|b|c|d|kind"), {}),
+    "more commas in names than semicolons": (
+        as_csv(PLAIN, delimiter=";", header='"a, in cm, of 5";"b, in, kg";"c, ,";d,;kind'),
+        {},
+    ),
+    "a separator that Excel is told": (as_csv(PLAIN, delimiter=";", header="sep=;\na;b;c;d;kind"), {}),
     "quoted": (as_csv([f'"{c}"' for c in PLAIN], header='"a, the first","b ""2""",c,d,kind'), {}),
     "windows": ("\ufeff" + as_csv(PLAIN).replace("\n", "\r\n"), {}),
     "blank lines": (as_csv(PLAIN).replace("\n", "\n\n"), {}),
@@ -87,13 +94,101 @@ def test_a_gzipped_csv_is_read_too(tmp_path: Path) -> None:
     assert len(load(tmp_path / "rows.csv.gz").train) == 96
 
 
-def test_a_row_of_numbers_below_texts_makes_a_header_and_texts_alone_do_not(tmp_path: Path) -> None:
+WORDS, NUMBERS = ("red", "green", "blue"), ("0", "1", "2")
+ASKS = "line 1 can be a header (names {names}) or a row (class '{label}'); set data.header: true or false"
+# The first line, the labels below it, and what it is: a header, a row, or a question (or a fault, told as such).
+FIRST: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "names": ("a,b,c,d,kind", WORDS, "header"),
+    "names above numbers": ("a,b,c,d,kind", NUMBERS, "header"),
+    "an index without a name": (",b,c,d,kind", WORDS, "header"),
+    "names, one of them a year": ("a,2019,c,d,kind", WORDS, "header"),
+    "what pandas counts": ("0,1,2,3,4", WORDS, "header"),
+    "what pandas counts, above numbers": ("0,1,2,3,4", NUMBERS, "header"),
+    "what pandas counts beside its index": (",0,1,2,3", NUMBERS, "header"),
+    "what pandas counts, or a row of class 4": ("0,1,2,3,4", ("3", "4"), ASKS),
+    "names, but a class and a number": ("a,b,c,4,red", WORDS, ASKS),
+    "years": ("2019,2020,2021,2022,species", WORDS, ASKS),
+    "years above numbers": ("2019,2020,2021,2022,species", NUMBERS, ASKS),
+    "years, the last of them the label": ("2019,2020,2021,2022,2023", NUMBERS, ASKS),
+    "an odd field, and a label like no other": ("1,two,3,4,kind", WORDS, ASKS),
+    "an odd field": ("1,two,3,4,red", WORDS, "line 1, column 1: 'two' is a text in a numeric column"),
+    "a question mark": ("?,2,3,4,red", WORDS, "line 1, column 0: '?' is a text in a numeric column"),
+    "NA, and two numbers alike": ("NA,2,2,4,red", WORDS, "line 1, column 0: 'NA' is a text in a numeric column"),
+    "nothing": (",2,3,4,red", WORDS, "row"),
+    "numbers": ("1,2,3,4,red", WORDS, "row"),
+    "whole numbers above others": ("1,2,3,4,1", ("0.0", "1.0"), "row"),
+    "a letter among numbers": ("1,2,3,4,A", ("1", "2", "A"), "row"),
+    "without a label": ("1,2,3,4,", WORDS, "row"),
+    "a label that comes again far below": ("1,2,3,4,rare", (*WORDS * 60, "rare"), "row"),
+}
+
+
+@pytest.mark.parametrize(("first", "labels", "expected"), FIRST.values(), ids=FIRST)
+def test_whether_the_first_line_is_a_header_is_decided_by_evidence_and_said(
+    tmp_path: Path, first: str, labels: tuple[str, ...], expected: str
+) -> None:
+    path, rows = tmp_path / "rows.csv", max(30, len(labels))
+    below = "".join(f"{i / 8},{i * 5 % 7 - 0.5},{i * 3 % 11},{-i},{labels[i % len(labels)]}\n" for i in range(rows))
+    path.write_text(f"{first}\n{below}")
+    if expected not in ("header", "row"):
+        with pytest.raises(DataError) as error:
+            load(path)
+        assert expected.format(names=first.replace(",", ", "), label=first.rpartition(",")[2]) in str(error.value)
+        return
+    found = load(path)
+    assert (found.source_rows, found.names is None) == ((rows, False) if expected == "header" else (rows + 1, True))
+    assert any("line 1 is read as" in note and expected in note and "data.header" in note for note in found.notes)
+    told = load(path, header=expected == "header")
+    assert (told.source_rows, told.names) == (found.source_rows, found.names)
+    assert not any("is read as the header" in note or "is read as a row," in note for note in told.notes)
+
+
+def test_columns_of_true_and_false_are_1_and_0_and_said(tmp_path: Path) -> None:
+    rows = [
+        f"{v[0]:.3f},{['True', 'False', ''][i % 3]},{['TRUE', 'false'][i % 2]},{y}"
+        for i, (v, y) in enumerate(zip(X, Y, strict=True))
+    ]
+    (tmp_path / "rows.csv").write_text("a,new,old,kind\n" + "\n".join(rows))
+    found = load(tmp_path / "rows.csv", scale="none")
+    x = np.concatenate([held(found.train), held(found.validation)])[
+        np.argsort(np.concatenate([found.train.ids, found.validation.ids]))
+    ]
+    assert x[:, 2].tolist() == [1, 0] * 60
+    assert x[0::3, 1].tolist() == [1] * 40
+    assert x[1::3, 1].tolist() == [0] * 40
+    assert found.missing == 40
+    assert any("1 and 0" in note and "'new'" in note and "'old'" in note for note in found.notes)
+
+
+def test_a_csv_becomes_numbers_block_by_block(tmp_path: Path) -> None:
+    """Whatever the number of rows, few of them are texts at a time."""
     path = tmp_path / "rows.csv"
-    path.write_text("T,1,2\nU,3,4\nT,5,6\n")
-    assert csvfile.read_sheet(path, "auto").header is None
-    path.write_text("kind,wide,high\nU,3,4\nT,5,6\n")
-    assert csvfile.read_sheet(path, "auto").header == ("kind", "wide", "high")
-    assert csvfile.read_sheet(path, False).header is None
+    line = ",".join(f"{i}.{i}{i}" for i in range(10))
+    path.write_text("".join(f"{line},{'ab'[i % 2]}\n" for i in range(20_000)))
+    plan = config.load({"data": {"source": str(path)}}).data
+    tracemalloc.start()
+    try:
+        found = data.read(plan)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.rows.x.shape == (20_000, 10)
+    assert peak < 8 * path.stat().st_size
+
+
+def test_wide_tables_take_time_in_proportion_to_their_columns(tmp_path: Path) -> None:
+    names = [f"gene_{i}" for i in range(40_000)]
+    for file, order in (("train.csv", names), ("test.csv", names[::-1])):
+        rows = [[str(int(name[5:]) * 7 % (11 + i)) for name in order] + ["ab"[i % 2]] for i in range(6)]
+        (tmp_path / file).write_text("\n".join(map(",".join, [[*order, "kind"], *rows])))
+    started = process_time()
+    found = load(tmp_path / "train.csv", test=str(tmp_path / "test.csv"))
+    new = data.read_new(str(tmp_path / "test.csv"), found.scaling, found.names, found.label)
+    assert process_time() - started < 5
+    np.testing.assert_array_equal(new.x[:, :3], [[i * 7 % (11 + k) for i in range(3)] for k in range(6)])
+    with pytest.raises(DataError, match=r"no column 'Kind'.* did you mean 'kind'\?") as error:
+        load(tmp_path / "train.csv", label="Kind")
+    assert len(str(error.value)) < 600
 
 
 @pytest.mark.parametrize(

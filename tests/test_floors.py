@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "distill"
 FLOORS = (
-    ("errors", "environment", "config", "nn.vector"),
+    ("errors", "environment", "foreign", "config", "nn.vector"),
     (
         *("streams", "team", "store", "parallel", "plots"),
         *("nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
@@ -27,6 +27,7 @@ FLOORS = (
 ORDERED = (
     (
         "errors",
+        "foreign",
         "environment",
         "config.strict_yaml",
         "config.rules",

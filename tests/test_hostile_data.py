@@ -72,12 +72,12 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "a space": (" \n", {}, "rows.csv: only one column"),
     "only a header": ("u,v,y\n", {"header": True}, "rows.csv: no rows … header"),
     "one column": ("1\n2\n3\n", {}, "rows.csv: only one column"),
-    "another delimiter": (GOOD.replace(",", "|"), {}, "rows.csv: only one column"),
+    "another delimiter": (GOOD.replace(",", " "), {}, "rows.csv: only one column … blanks"),
     "a row too short": (GOOD + "1,2\n", {}, "rows.csv: line 21 … 2 fields … 3"),
     "a row too long": (NAMED + "1,2,3,a\n", {}, "rows.csv: line 22 … 4 fields … 3"),
     "a comma too many": (GOOD + "1,2,a,\n", {}, "rows.csv: line 21 … 4 fields … 3"),
-    "a footer": (GOOD + "20 rows\n", {}, "rows.csv: line 21 … 1 fields … 3"),
-    "cut in the middle": (GOOD[:-7], {}, "rows.csv: line 20 … fields"),
+    "a footer": (GOOD + "20 rows\n", {}, "rows.csv: line 21 … 1 field, … 3"),
+    "cut in the middle": (GOOD[:-7], {}, "rows.csv: line 20 … 1 field, … 3"),
     "a comment above": ("# measured in May\n" + GOOD, {}, "rows.csv: … line"),
     "NaN": (GOOD + "1,nan,a\n", {}, "rows.csv: line 21, column 1: nan is NaN"),
     "NaN in a named column": (NAMED + "1,NaN,a\n", {}, "rows.csv: line 22, column 1 ('v'): NaN is NaN"),
@@ -133,11 +133,9 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "label is another column": (NAMED, {"label": "u"}, "rows.csv: column 0 ('u'): … fractions … set data.label: y"),
     "no such label among odd names": ('"u\nw",\x1b[31m,y\n' + GOOD, {"label": "class"}, "rows.csv: no column 'class'"),
     "Latin-1": (GOOD.encode() + b"1,2,\xe9\n", {}, "rows.csv: line 21: byte 0xe9 is not UTF-8"),
-    "UTF-16": (GOOD.encode("utf-16"), {}, "rows.csv: line 1: byte 0xff is not UTF-8"),
+    "UTF-16": (GOOD.encode("utf-16"), {}, "rows.csv: is a text in UTF-16; save it as UTF-8"),
     "random bytes": (bytes(range(256)), {}, "rows.csv: line"),
-    "a PNG": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", {}, "rows.csv: line 1: byte 0x89"),
-    "an NPZ by another name": (b"PK\x03\x04\xff\xff", {}, "rows.csv: line 1: byte 0xff"),
-    "HTML": ("<html>\n<body>404</body>\n</html>\n", {}, "rows.csv: only one column"),
+    "a PNG": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", {}, "rows.csv: is a PNG"),
     "gzip of nothing": (gzip.compress(b""), {}, "rows.csv: no rows"),
     "gzip cut short": (gzip.compress(GOOD.encode())[:-9], {}, "rows.csv: cannot be read"),
     "gzip without a body": (b"\x1f\x8b", {}, "rows.csv: cannot be read"),
@@ -145,6 +143,32 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "gzip of another method": (b"\x1f\x8b\x07" + b"\0" * 20, {}, "rows.csv: cannot be read"),
     "gzip with garbage inside": (b"\x1f\x8b\x08" + b"\0" * 7 + b"\xff" * 20, {}, "rows.csv: cannot be read"),
     "gzip of a bad row": (gzip.compress(GOOD.encode() + b"1,x,a\n"), {}, "rows.csv: line 21, column 1: 'x'"),
+    "decimal commas": (
+        "".join(f"{i},5;{i % 7},25;{'ab'[i % 2]}\n" for i in range(20)),
+        {},
+        "rows.csv: line 1 … '0,5' has a comma … points",
+    ),
+    "decimal commas below names": (
+        "u;v;y\n" + "1,5;2,5;a\n2,5;3,5;b\n" * 9,
+        {},
+        "rows.csv: line 2, column 0 ('u'): '1,5' has a comma",
+    ),
+    "columns of texts": (
+        "id,when,u,v,y\n" + "".join(f"r{i},2024-01-{i + 1:02},{row}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 2 columns of texts: column 0 ('id') holds 'r0', column 1 ('when') holds … data.drop: [0, 1]",
+    ),
+    "thirty columns of texts": (
+        "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
+        {},
+        "rows.csv: 30 columns of texts: column 0 holds 't' … (30) … !column 12",
+    ),
+    "true among numbers": (GOOD + "1,True,a\n", {}, "rows.csv: line 21, column 1: 'True' is a text"),
+    "true, false and maybe": (
+        "".join(f"{['true', 'maybe', 'false', 'maybe'][i % 4]},{row}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 1 column of texts: column 0 holds 'maybe'",
+    ),
     "too large unscaled": (GOOD + "1,1e300,a\n", {"scale": "none"}, "rows.csv: … line 21, column 1 … 1e+300"),
 }
 
@@ -152,6 +176,50 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("content", "keys", "expected"), CSV.values(), ids=CSV)
 def test_a_bad_csv_file(content: str | bytes, keys: dict[str, Any], expected: str) -> None:
     assert_refused(check(write("rows.csv", content), **keys), expected)
+
+
+# What a file really is -> its first bytes, and what is said of it.
+FOREIGN: dict[str, tuple[bytes, str]] = {
+    "an Excel workbook": (
+        b"PK\x03\x04" + b"\0" * 26 + b"[Content_Types].xml" + b"\0" * 40 + b"xl/workbook.xml",
+        "export it as CSV",
+    ),
+    "an old Excel workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504, "export it as CSV"),
+    "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+    "a web page": (b"\n<!DOCTYPE html>\n<html><head><title>a, b</title></head></html>\n", "download"),
+    "a PDF document": (b"%PDF-1.7\n%\xe2\xe3", "CSV"),
+    "a Parquet file": (b"PAR1\x15\x04PAR1", "write it as CSV"),
+    "a text in UTF-16": (GOOD.encode("utf-16"), "UTF-8"),
+    "an xz file": (b"\xfd7zXZ\0\0\x04", "unpack it"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (kind, name)
+        for kind in FOREIGN
+        for name in ("rows.csv", "rows.csv.gz", "rows.npy", "t10k-images-idx3-ubyte", "rows.npz", "m.npz")
+        if not (name.endswith(".npz") and kind == "an Excel workbook")  # an archive like any .npz, by its first bytes
+    ],
+)
+def test_a_file_that_is_another_kind_is_called_by_it(kind: str, name: str) -> None:
+    raw, do = FOREIGN[kind]
+    write(name, gzip.compress(raw) if name.endswith(".gz") else raw)
+    answer = ask_model("predict", "rows.csv", name) if name == "m.npz" else check(name)
+    assert_refused(answer, f"{name}: is {kind} … {do}")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "expected"),
+    [
+        ("book.xlsx", b"PK\x03\x04\x14\0", "is an Excel workbook; export"),
+        ("rows.csv.zip", b"PK\x03\x04\x14\0", "is a zip archive; unpack"),
+        ("rows.csv", b"PK\x03\x04" + b"\0" * 26 + b"X.npy", "is an archive of NumPy arrays; name it .npz"),
+    ],
+)
+def test_a_zip_archive_is_called_by_its_name_and_members(name: str, raw: bytes, expected: str) -> None:
+    assert_refused(check(write(name, raw)), f"{name}: {expected}")
 
 
 # Characters that other tools take for the end of a line, but CSV does not.
@@ -345,10 +413,9 @@ def test_drop_acts_only_on_csv_files() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        *(".", "/", "..", "nowhere", "nowhere/rows.csv", "rows.csv/x", "rows.csv ", "~/rows.csv", "loop"),
+        *(".", "/", "..", "nowhere", "nowhere/rows.csv", "rows.csv/x", "rows.csv ", "~no-such-user/rows.csv", "loop"),
         *(
             "/dev/null",
-            "-",
             "Digits",
             "digits.csv",
             "http://example.com/rows.csv",
@@ -609,9 +676,9 @@ IDX: dict[str, tuple[dict[str, bytes | None], str]] = {
     ),
     "images: gzip twice": (
         {"train_images_idx3_ubyte": gzip.compress(gzip.compress(idx(IMAGES)))},
-        "mn/train-images … 1f",
+        "mn/train-images … gzip",
     ),
-    "images: a text": ({"train_images_idx3_ubyte": b"<html>404</html>"}, "mn/train-images-idx3-ubyte: … magic"),
+    "images: a text": ({"train_images_idx3_ubyte": b"404: not found"}, "mn/train-images-idx3-ubyte: … magic"),
     "images: labels by mistake": ({"train_images_idx3_ubyte": idx(LABELS)}, "mn/train-images … (20,) … !labels-idx1"),
     "images: missing": ({"train_images_idx3_ubyte": None}, "mn: no train-images-idx3-ubyte beside mn/train-labels"),
     "labels: missing": ({"train_labels_idx1_ubyte": None}, "mn: no train-labels-idx1-ubyte beside mn/train-images"),
@@ -997,12 +1064,12 @@ NEW: dict[str, tuple[str | bytes, str]] = {
     "a column fewer": ("u,y\n1,a\n", "new.csv: … column … 'v'"),
     "a column misspelt": ("u,V,y\n1,2,a\n", "new.csv: … column … 'v'"),
     "other columns": ("a,b\n1,2\n", "new.csv: … column … 'u'"),
-    "too few numbers": ("1\n", "new.csv: 1 columns … 2 features"),
-    "too many numbers": ("1,2,3,4\n", "new.csv: 4 columns … 2 features"),
+    "too few numbers": ("1\n", "new.csv: 1 column, … 2 features"),
+    "too many numbers": ("1,2,3,4\n", "new.csv: 4 columns, … 2 features"),
     "NaN": ("u,v\n1,nan\n", "new.csv: line 2, column 1 ('v'): nan"),
     "a text": ("v,u\n1,x\n", "new.csv: line 2, column 1 ('u'): 'x' is a text"),
     "a text among other columns": ("w,v,z,u\n?,1,?,x\n", "new.csv: line 2, column 3 ('u'): 'x' is a text"),
-    "ragged": ("u,v\n1,2\n1\n", "new.csv: line 3: … fields"),
+    "ragged": ("u,v\n1,2\n1\n", "new.csv: line 3: … but the header has"),
     "a name twice": ("u,v,u\n1,2,3\n", "new.csv: line 1: the column name 'u' stands twice"),
     "too large": ("u,v\n1,2\n1,1e300\n", "new.csv: line 3, column 1 ('v') … 1e+300"),
     "far too large": ("u,v\n1.7e308,1.7e308\n1.7e308,-1.7e308\n", "new.csv: line 2, column 0 ('u')"),

@@ -162,7 +162,7 @@ def test_hostile_npy_files_are_named(tmp_path: Path) -> None:
         np.save(source / "X.npy", x)
         with (source / name).open("wb") as file:
             np.savez(file, X=x)
-        with pytest.raises(distill.DataError, match=rf"{said}\.npy: cannot be read as \.npy: it is an \.npz archive"):
+        with pytest.raises(distill.DataError, match=rf"{said}\.npy: is an archive of NumPy arrays; name it \.npz"):
             npy.read(source)
     np.save(source / "y.npy", y)
     (source / "X.npy").write_bytes(b"\x93NUMPY torn")

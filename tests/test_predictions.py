@@ -481,9 +481,9 @@ UNREADABLE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "torn in the header": ("a.npy", lambda: of(npy(P))[:50], "cannot be read as .npy"),
     "torn in the numbers": ("a.npy", lambda: of(npy(P))[:-1], "cannot be read as .npy"),
     "torn npz": ("a.npz", lambda: of(npz(p=P))[:-30], "cannot be read as .npz"),
-    "an npz that is called npy": ("a.npy", lambda: of(npz(p=P)), "cannot be read as .npy"),
-    "a torn npz that is called npy": ("a.npy", lambda: of(npz(p=P))[:100], "cannot be read as .npy"),
-    "an npy that is called npz": ("a.npz", lambda: of(npy(P)), "cannot be read as .npz"),
+    "an npz that is called npy": ("a.npy", lambda: of(npz(p=P)), "name it .npz"),
+    "a torn npz that is called npy": ("a.npy", lambda: of(npz(p=P))[:100], "name it .npz"),
+    "an npy that is called npz": ("a.npz", lambda: of(npy(P)), "name it .npy"),
     "a zip of no arrays": ("a.npz", lambda: zipped("notes.txt"), ""),
     "an open bracket": ("a.npy", lambda: header("((((("), "cannot be read as .npy"),
     "an unhashable key": ("a.npy", lambda: header("{[]: 1}"), "cannot be read as .npy"),
@@ -498,9 +498,9 @@ UNREADABLE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "one class": ("a.npz", lambda: of(npz(p=P, classes=3)), "classes"),
     "a text as classes": ("a.npz", lambda: of(npz(p=np.zeros((ROWS, 10)), classes="0123456789")), "classes"),
     "classes of classes": ("a.npz", lambda: of(npz(p=np.zeros((ROWS, 10)), classes=np.eye(10))), "classes"),
-    "no utf-8": ("a.csv", lambda: b"\xff\xfe0,1\n", "not UTF-8"),
+    "no utf-8": ("a.csv", lambda: b"0,\xff1\n", "not UTF-8"),
     "an open quote": ("a.csv", lambda: b'"0,1\n', "check the quotes"),
-    "lines of two lengths": ("a.csv", lambda: b"0,1\n0\n", "line 2: 1 fields, but line 1 has 2"),
+    "lines of two lengths": ("a.csv", lambda: b"0,1\n0\n", "line 2: 1 field, but line 1 has 2"),
     "a name twice": ("a.csv", lambda: b"a,a\n0,1\n", "'a' stands twice"),
     "a text among the numbers": ("a.csv", lambda: b"0,1\n0,x\n1,1\n", "'x' is a text"),
     "NaN among the numbers": ("a.csv", lambda: b"0,1\n0,nan\n", "nan is NaN or infinite"),
@@ -513,6 +513,17 @@ def zipped(name: str) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(name, "years of work")
     return buffer.getvalue()
+
+
+def test_a_first_line_that_may_be_classes_or_votes_is_asked_about() -> None:
+    """Twenty lines are the source's rows, nineteen below a header those that are trained on."""
+    x, y = blobs(20, classes=2)
+    np.savez("two.npz", X=x, y=y)
+    Path("votes.csv").write_text("0,1\n" + "1,0\n" * 19)
+    plan = {"data": {"source": "two.npz"}, "distillation": {"train_ratio": 0.98}}
+    answer = command(plan | {"teachers": {"t": {"predictions": "votes.csv"}}})
+    assert (answer.code, len(answer.lines)) == (4, 1)
+    assert "can be a header (the classes) or a row" in answer.lines[0]
 
 
 @pytest.mark.parametrize("fault", UNREADABLE)

@@ -16,7 +16,7 @@ The house, floor by floor; a room imports only from floors below its own (tests/
        objective  live                 the list of terms: those that fold . those that do not
        faces                           the same mathematics for callers from Python
     1  streams  team  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.features  nn.optim  nn.mlp
-    0  errors  environment  config  nn.vector
+    0  errors  environment  foreign  config  nn.vector
 
 Read nn.vector, nn.ops, nn.losses, nn.features, nn.optim and nn.mlp for the mathematics, then data, loop, train,
 teacher, student and pipeline for the story. Importing `distill` loads no NumPy; the public names below are fetched when

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("distill")
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 10.0  # seconds
+STDOUT = Path("/dev/stdout")  # where an output called `-` goes
 LOG_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 EPILOG = """\
@@ -102,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 
     run = add("run", "train a teacher, distil a student, train the control (the default)")
     _plan_options(run)
-    run.add_argument("--output", type=Path, metavar="FILE", help="write the results to this JSON file too")
+    run.add_argument("--output", type=_output, metavar="FILE", help="write the results to this JSON file too")
     run.add_argument("--json", action="store_true", help="print the results as JSON instead of the table")
     loudness = run.add_mutually_exclusive_group()
     loudness.add_argument("--verbose", action="store_true", help="one line per epoch")
@@ -111,7 +112,10 @@ def parser() -> argparse.ArgumentParser:
     check = add("check", "validate a configuration and its data, and print the whole plan")
     _plan_options(check)
     check.add_argument(
-        "--rows", type=Path, metavar="FILE", help="write which rows of the source are in which set (CSV)"
+        "--rows",
+        type=_output,
+        metavar="FILE",
+        help="write which rows of the source are in which set (CSV; - prints them alone)",
     )
 
     bench = add("bench", "time the steps of a configuration's networks on this machine; trains and writes nothing")
@@ -123,24 +127,47 @@ def parser() -> argparse.ArgumentParser:
         ("evaluate", "judge a model on labelled rows"),
     ):
         command = add(name, what)
-        command.add_argument("--model", type=Path, required=True, metavar="FILE", help="a teacher.npz or student.npz")
-        command.add_argument("--data", required=True, metavar="PATH", help="a CSV, NPZ or NPY file, or IDX images")
+        kinds = "a CSV, NPZ or NPY file, or IDX images; - is a CSV on stdin"
+        command.add_argument("--model", type=_path, required=True, metavar="FILE", help="a teacher.npz or student.npz")
+        command.add_argument("--data", type=environment.at_home, required=True, metavar="PATH", help=kinds)
         if name == "predict":
-            command.add_argument("--output", type=Path, metavar="FILE", help="a CSV file (stdout when not given)")
+            command.add_argument("--output", type=_output, metavar="FILE", help="a CSV file (default: -, stdout)")
         else:
             command.add_argument("--label", metavar="COLUMN", help="the label's column name or index in a CSV")
             command.add_argument("--json", action="store_true", help="print the figures as JSON")
 
     page = add("report", "one HTML page about a finished run")
-    page.add_argument("folder", type=Path, metavar="FOLDER", help="the run's folder, such as runs/config")
-    page.add_argument("--output", type=Path, metavar="FILE", help="where to (default: FOLDER/report.html)")
+    page.add_argument("folder", type=_path, metavar="FOLDER", help="the run's folder, such as runs/config")
+    page.add_argument("--output", type=_output, metavar="FILE", help="where to (default: FOLDER/report.html)")
     return top
+
+
+def _path(text: str) -> Path:
+    return Path(environment.at_home(text))
+
+
+def _output(text: str) -> Path:
+    return STDOUT if text == "-" else _path(text)
+
+
+def _file(output: Path | None) -> Path | None:
+    """The output where it is a file, which must not take another's place."""
+    return None if output == STDOUT else output
+
+
+def _write(output: Path, text: str) -> None:
+    if output == STDOUT:
+        print(text, end="")
+    else:
+        from distill import store
+
+        store.write_text(output, text)
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
     default = environment.variable("DISTILL_CONFIG", "config.yaml")
     escaped = default.replace("%", "%%")  # argparse formats its help texts
-    parser.add_argument("--config", type=Path, default=default, metavar="FILE", help=f"the plan (default: {escaped})")
+    parser.add_argument("--config", type=_path, default=default, metavar="FILE", help=f"the plan (default: {escaped})")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override, as distillation.alpha=0.5"
     )
@@ -160,13 +187,15 @@ def _run(args: argparse.Namespace) -> None:
     plan = _plan(args)
     from distill import pipeline, places, report, store
 
-    places.check(plan, {"logging.file": plan.logging.file, "--output": args.output})
+    places.check(plan, {"logging.file": plan.logging.file, "--output": _file(args.output)})
     _open_log(plan.logging, quiet=args.quiet)
     log.info("run of %s", args.config)
     with _Progress(plan, args) as on_epoch:
         results = pipeline.run(plan, on_epoch=on_epoch)
     if args.output:
-        store.write_text(args.output, store.to_json(results))
+        _write(args.output, store.to_json(results))
+    if args.output == STDOUT:
+        return
     if args.json:
         print(store.to_json(results), end="")
     elif not args.quiet:
@@ -175,17 +204,18 @@ def _run(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, places, report, store
+    from distill import pipeline, places, report
 
-    places.check(plan, {"logging.file": plan.logging.file, "--rows": args.rows})
+    places.check(plan, {"logging.file": plan.logging.file, "--rows": _file(args.rows)})
     if words := places.replaced(plan):
         log.warning(words)
     data = pipeline.load_data(plan)
     if args.rows:  # before the teachers are looked at: their predictions may not be made yet
-        store.write_text(args.rows, report.rows_csv(data))
+        _write(args.rows, report.rows_csv(data))
     else:
         pipeline.examine(plan, data)
-    print(report.plan_text(plan, data, nothing_written=not args.rows))
+    if args.rows != STDOUT:
+        print(report.plan_text(plan, data, nothing_written=not args.rows))
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -202,13 +232,11 @@ def _predict(args: argparse.Namespace) -> None:
     model, table = _model_and_rows(args, asked=None)
     from distill import data, places, report, store
 
-    if args.output:
-        store.check_writable(args.output, [args.model, *places.files(data.locate(args.data))])
+    if output := _file(args.output):
+        store.check_writable(output, [args.model, *places.files(data.locate(args.data))])
     text = report.predictions_csv(model.classes, model.predict_proba(table.x))
-    if args.output:
-        store.write_text(args.output, text)
-    else:
-        print(text, end="")
+    _tell(table)
+    _write(args.output or STDOUT, text)
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -226,6 +254,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         "ce": metrics.cross_entropy(logits, labels),
         "parameters": model.n_parameters,
     }
+    _tell(table)
     print(store.to_json(figures) if args.json else report.evaluation_text(figures), end="" if args.json else "\n")
 
 
@@ -239,12 +268,20 @@ def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple
     return model, data.read_new(args.data, model.scaling, model.names, model.label, asked, model.dropped)
 
 
+def _tell(table: "Table") -> None:
+    for note in table.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def _report(args: argparse.Namespace) -> None:
     environment.blas_alone()
     from distill import page, store
 
     output = args.output or args.folder / "report.html"
     text = page.build(args.folder)
+    if output == STDOUT:
+        print(text, end="")
+        return
     store.check_writable(output, page.files(args.folder))
     store.write_text(output, text)
     print(output)

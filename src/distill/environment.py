@@ -29,6 +29,11 @@ def _limit() -> int | None:
 LIMIT = _limit()
 
 
+def at_home(path: str) -> str:
+    """A path with the home folder in place of ~, also where no shell has seen to it; as it is where there is none."""
+    return os.path.expanduser(path)  # noqa: PTH111  unlike Path.expanduser, it never raises, and keeps 'file/'
+
+
 def variable(name: str, default: str = "") -> str:
     """The value of one of VARIABLES; an empty one counts as unset."""
     assert name in VARIABLES, name

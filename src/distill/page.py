@@ -11,6 +11,7 @@ import numpy as np
 from distill import config, plots
 from distill import data as rows
 from distill.data import Data
+from distill.data.table import once_only
 from distill.errors import ConfigError, DataError, printable
 from distill.model import load_model
 from distill.nn import mlp
@@ -217,6 +218,9 @@ def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
     plan = _plan(folder)
     try:
         short = plan.distillation
+        for name in (plan.data.source, plan.data.test):
+            if name and once_only(rows.locate(name)):
+                raise DataError(f"{name}: could be read only once")
         seed = short.random_seed if plan.evidence.share_teacher else results["seeds"][0]["seed"]
         data = rows.load(plan.data, short.train_ratio, short.max_samples, seed)
         if data.fingerprint() != results["data"]["sha256"]:

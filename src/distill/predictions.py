@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.data import Data, csvfile, spelled
 from distill.data.labels import difference, listing
-from distill.data.table import Declared, locate
+from distill.data.table import Declared, locate, once_only
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.store import declared_npy, open_npz, read_npy
@@ -47,6 +47,9 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     the numbers.
     """
     found = locate(path)
+    if once_only(found):
+        once = "can be read only once, and predictions are read by every seed"
+        raise DataError(f"teacher {teacher!r}: {path}: {once}; write them to a file")
     who = f"teacher {teacher!r}: {path}"
     values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, data, who)
     _check_shape(values, data, who)
@@ -192,14 +195,22 @@ def _npz(path: Path, data: Data, who: str) -> Found:
 def _csv(path: Path, data: Data, who: str) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
     names, counts = tuple(map(spelled, data.classes)), (data.source_rows, len(data.train))
-    sheet = csvfile.read_sheet(path, "auto", names, spelled)
-    if set(names) == {"0", "1"} == set(map(spelled, sheet.header or ())) and len(sheet.rows) not in counts:
-        sheet = csvfile.read_sheet(path, False)  # the first row is one of probabilities
-    header = sheet.header or ()
-    columns = [i for i in range(sheet.width) if not header or header[i] not in (ROW, "class")]
-    values = np.asarray(csvfile.table(sheet, columns, None).x)
-    ids = np.asarray(csvfile.table(sheet, [header.index(ROW)], None).x)[:, 0] if ROW in header else None
-    classes = [header[i] for i in columns] if header else None
+    sheet = csvfile.read_sheet(path, "auto", names, planned=False, same=spelled)
+    columns = [i for i in range(sheet.width) if i != sheet.columns.get("class")]
+    table = csvfile.table(sheet, columns, None)
+    if set(map(spelled, sheet.header or ())) == set(names) and all(map(csvfile.PLAIN_NUMBER.fullmatch, names)):
+        fits, fits_as_row = (len(table.x) + more in counts for more in (0, 1))  # a row of votes may look like the names
+        if fits and fits_as_row:
+            what = "line 1 can be a header (the classes) or a row, and the number of rows fits either"
+            raise DataError(f"{path}: {what}; number the rows in a column {ROW!r}, or name the columns p_CLASS")
+        if fits_as_row:
+            sheet = csvfile.read_sheet(path, False)
+            table = csvfile.table(sheet, columns, None)
+    named, values, ids = table.names, np.asarray(table.x), None
+    if ROW in (named or ()):
+        at = columns.index(sheet.columns[ROW])
+        values, ids = np.delete(values, at, axis=1), values[:, at]
+    classes = [name for name in named if name != ROW] if named else None
     prefixed = (
         classes is not None
         and set(map(spelled, classes)) != set(names)

@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from distill.errors import DataError, OutputError
+from distill.foreign import NPY, ZIP, refuse_foreign
 from distill.nn.vector import Array
 
 try:
@@ -146,6 +147,8 @@ def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Arra
 def read_header(path: Path) -> dict[str, Any]:
     """A model file's header, without its arrays. Raises DataError."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would have us wait
+            raise OSError("it is no file")
         with zipfile.ZipFile(path) as archive:
             if (size := archive.getinfo(HEADER).file_size) > HEADER_BYTES:
                 raise ValueError(f"{HEADER} takes {size:,} bytes, more than {HEADER_BYTES:,}")
@@ -155,6 +158,7 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
         ) from None
     except Exception as error:  # as in open_npz
+        refuse_foreign(path, ZIP)
         raise DataError(f"{path}: not a model file of distill: {error}; give a teacher.npz or student.npz") from None
     if not isinstance(header, dict):
         raise DataError(
@@ -250,9 +254,6 @@ def read_npz(path: Path, shapes: Mapping[str, tuple[int, ...]] | None = None) ->
 def declared_npy(path: Path) -> Declared:
     """What an .npy file's header says. Raises DataError where that cannot be true."""
     with _as_data_error(path, ".npy", "numpy.save"), path.open("rb") as file:
-        if file.read(4) == b"PK\3\4":
-            raise ValueError("it is an .npz archive")
-        file.seek(0)
         declared = _declared(file)
         declared.check(path.stem, os.fstat(file.fileno()).st_size)
         return declared
@@ -276,6 +277,7 @@ def _as_data_error(path: Path, kind: str, writer: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
+        refuse_foreign(path, {".npz": ZIP, ".npy": NPY}[kind])
         reason = str(error) or type(error).__name__
         advice = "" if "; write " in reason else f"; write it with {writer}"
         raise DataError(f"{path}: cannot be read as {kind}: {reason}{advice}") from None

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from distill.config.rules import (
     BOOLEAN,
     NULL,
+    PATH,
     TEXT,
     Rule,
     columns,
@@ -55,7 +56,7 @@ class Logging:
     """Where the program's own messages go."""
 
     level: str = key("INFO", one_of(*LEVELS))
-    file: str | None = key("logs/app.log", either(NULL, TEXT))
+    file: str | None = key("logs/app.log", either(NULL, PATH))
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Distillation:
 class DataPlan:
     """Which rows, and how they are read."""
 
-    source: str = key("digits", TEXT)
+    source: str = key("digits", PATH)
     label: int | str | None = key(
         None, either(NULL, Rule("a column's name", TEXT.accepts), Rule("a column's index", is_whole))
     )
@@ -98,7 +99,7 @@ class DataPlan:
         "auto",
         either(Rule("auto", lambda v: v == "auto"), NULL, Rule("a label", lambda v: is_number(v) or TEXT.accepts(v))),
     )
-    test: str | None = key(None, either(NULL, TEXT))
+    test: str | None = key(None, either(NULL, PATH))
     test_ratio: float = key(0.0, number(0, 1, below=True))
     scale: str = key("auto", one_of("auto", "none", "standard", "minmax"))
     in_memory_mb: int = key(512, whole(0, 10**6))
@@ -174,8 +175,8 @@ class Stage:
 class Teacher(Training):
     """A teacher: a network that is trained here, perhaps by teachers of its own, or one that comes from elsewhere."""
 
-    load: str | None = key(None, either(NULL, TEXT))
-    predictions: str | None = key(None, either(NULL, TEXT))
+    load: str | None = key(None, either(NULL, PATH))
+    predictions: str | None = key(None, either(NULL, PATH))
     kind: str = key("auto", one_of("auto", "logits", "probabilities"))
     python: str | None = key(None, either(NULL, TEXT))
     generations: int = key(1, whole(1, 100))
@@ -226,14 +227,14 @@ class Performance:
     """How the machine is used; nothing here changes a result."""
 
     threads: int | str = key("auto", either(Rule("auto", lambda v: v == "auto"), whole(1, 1024)))
-    cache: str | None = key(None, either(NULL, TEXT))
+    cache: str | None = key(None, either(NULL, PATH))
 
 
 @dataclass(frozen=True)
 class Output:
     """Where the run folder goes."""
 
-    folder: str | None = key(None, either(NULL, TEXT))
+    folder: str | None = key(None, either(NULL, PATH))
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,7 @@ OPTIONS: dict[str, tuple[Rule, Any]] = {
     "others": (WEIGHT, 8.0),
     "inter": (WEIGHT, 1.0),
     "intra": (WEIGHT, 1.0),
-    "layers": (either(Rule("auto", lambda v: v == "auto"), layer_map(LAYER), TEXT), "auto"),
+    "layers": (either(Rule("auto", lambda v: v == "auto"), layer_map(LAYER), PATH), "auto"),
     "tau": (number(0, 1000, above=True), 0.1),
     "margin": (number(-1, 1, below=True), 0.5),
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.config.strict_yaml import NUMBER, scalar
+from distill.environment import at_home
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def one_of(*choices: str) -> Rule:
 
 BOOLEAN = Rule("true or false", lambda v: type(v) is bool)
 TEXT = Rule("a text", lambda v: type(v) is str and bool(v.strip()) and v.isprintable())
+PATH = Rule(TEXT.says, TEXT.accepts, at_home)
 
 
 def either(*rules: Rule) -> Rule:

@@ -19,11 +19,11 @@ import numpy as np
 from distill.config import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.columns import equal_to_label
-from distill.data.labels import Labels, label_fault, label_notes, mark_unlabelled, normal, spelled
+from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, spelled
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
 from distill.data.split import stratified
-from distill.data.table import Source, Table
+from distill.data.table import Source, Table, nearest
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.streams import stream
@@ -217,24 +217,28 @@ def _new_rows(
         check(rows.x)
         return _held(rows)
     names, label = names and tuple(map(normal, names)), normal(label) if isinstance(label, str) else label
-    sheet = csvfile.read_sheet(found, "auto", names or ())
-    header, width = sheet.header or (), features + len(dropped)
+    place, width = asked if asked is not None or isinstance(label, str) else label, features + len(dropped)
+    sheet = csvfile.read_sheet(found, "auto", names, place, width + 1 if asked is None else None, planned=False)
     column = None
     if asked is not None:
         column = csvfile.label_column(sheet, asked)
-    elif isinstance(label, str) and label in header:
-        column = header.index(label)
-    elif isinstance(label, int) and sheet.width == width + 1:
+    elif isinstance(label, str):
+        column = sheet.columns.get(label)
+    elif label is not None and sheet.width == width + 1:
         column = csvfile.label_column(sheet, label)
-    if names and header:
-        if missing := [name for name in names if name not in header]:
-            raise DataError(f"{path}: no column {missing[0]!r}; the model needs {', '.join(names)}")
-        return csvfile.table(sheet, [header.index(name) for name in names], column)
+    if names and sheet.header:
+        if missing := [name for name in names if name not in sheet.columns]:
+            what = f"no column {missing[0]!r}, which the model needs"
+            raise DataError(f"{path}: {what}; {nearest(missing[0], sheet.header)}")
+        return csvfile.table(sheet, [sheet.columns[name] for name in names], column)
     left_out = {column, *_dropped(dropped, label, sheet.width - width)}
     others = [i for i in range(sheet.width) if i not in left_out]
     if len(others) != features:
-        what = f"the model takes {features} features" + (f", named {', '.join(names)}; add a header" if names else "")
-        raise DataError(f"{path}: {len(others)} columns beside the label's, but {what}; give rows of that kind")
+        count = f"{len(others)} column{'s' * (len(others) != 1)}" + (
+            " beside the label's" if column is not None else ""
+        )
+        what = f"the model takes {features} features" + (f", named {listing(names)}; add a header" if names else "")
+        raise DataError(f"{path}: {count}, but {what}; give rows of that kind")
     return csvfile.table(sheet, others, column)
 
 
@@ -421,7 +425,9 @@ def _ready(scaling: Scaling, table: Table, used: Array, y: Array) -> Rows:
 
 
 def _scaled(scaling: Scaling, table: Table, used: Array) -> Array:
-    scaled = scaling.apply(table.x[used])
+    scaled = np.empty((len(used), table.x.shape[1]), np.float32)
+    for some in blocks(*scaled.shape):
+        scaled[some] = scaling.apply(table.x[used[some]])
     if not np.isfinite(scaled).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(scaled))[0])
         place, value = table.place(int(used[row]), column), table.x[used[row], column]
@@ -448,7 +454,8 @@ def _in_order(test: Table, rows: Table, name: str) -> Table:
         return test
     if odd := sorted(set(rows.names) ^ set(test.names)):
         raise DataError(f"{name}: the column {odd[0]!r} is in only one of the training and the test file")
-    order = [test.names.index(column) for column in rows.names]
+    at = {column: i for i, column in enumerate(test.names)}
+    order = [at[column] for column in rows.names]
     original = test.place
     place = lambda row, column: original(row, None if column is None else order[column])  # noqa: E731
     return replace(test, x=np.asarray(test.x)[:, order], names=rows.names, place=place)

@@ -15,6 +15,7 @@ import numpy as np
 from distill.data.ondisk import DiskArray
 from distill.data.table import Place, Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
+from distill.foreign import GZIP, foreign
 from distill.nn.vector import Array
 from distill.store import check_memory
 
@@ -75,7 +76,7 @@ def _open(path: Path) -> _File:
     with _readable(path):
         size = path.stat().st_size
         with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
+            packed = file.read(2) == GZIP
         with _stream(path, packed=packed) as stream:
             start = stream.read(LONGEST_HEADER)
     dtype, shape, header = _header(path, start, MOST_PACKED * (size + 1) if packed else size, exact=not packed)
@@ -96,6 +97,8 @@ def _rows(file: _File) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
 
 def _header(path: Path, raw: bytes, size: int, *, exact: bool) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
     """Type, shape and length of the header that raw begins with, for a file of `size` bytes, or at most so many."""
+    if what := foreign(raw, path.name):
+        raise DataError(f"{path}: {what}")
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not 1 <= raw[3] <= 32:
         raise DataError(
             f"{path}: begins with {raw[:4].hex(' ')!r}, which is no IDX magic number; must be 00 00 TYPE DIMENSIONS"

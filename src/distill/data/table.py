@@ -2,19 +2,22 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from distill.data.labels import Labels, read_labels
+from distill.data.labels import Labels, listing, read_labels
 from distill.data.ondisk import DiskArray
 from distill.data.scaling import blocks
-from distill.environment import variable
+from distill.environment import at_home, variable
 from distill.errors import DataError
 from distill.nn.vector import Array
+
+STDIN = Path("/dev/stdin")  # where `-` leads
 
 # (row, column) -> where that value stands, for messages. No row: the whole column; no column: the labels.
 Place = Callable[[int | None, int | None], str]
@@ -62,14 +65,28 @@ class Source:
 
 
 def locate(path: str) -> Path:
-    """A path as given; a relative one that the working directory lacks is looked up in the data folder too."""
-    here, folder = Path(path), Path(variable("DISTILL_DATA", "../shared/data"))
+    """A path as given; a relative one that the working directory lacks is looked up in the data folder too. `-` is what
+    is piped in."""
+    if path == "-":
+        return STDIN
+    here, folder = Path(path), Path(at_home(variable("DISTILL_DATA", "../shared/data")))
     if os.path.exists(path):  # noqa: PTH110  unlike Path.exists, it takes 'file/' and impossible names for what they are
         return here
     if not here.is_absolute() and os.path.exists(os.path.join(folder, path)):  # noqa: PTH110, PTH118
         return folder / here
     looked = "" if here.is_absolute() else f" in {Path.cwd()} or in the data folder {folder}"
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
+
+
+def once_only(path: Path) -> bool:
+    """Whether what is there can be read only once: a pipe, a terminal, what is piped in."""
+    return path == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """What to say where none of these is the column of that name: those that come near, and what there is."""
+    near = get_close_matches(name, names, 3)
+    return (f"did you mean {' or '.join(map(repr, near))}? The" if near else "the") + f" columns are {listing(names)}"
 
 
 def check_shapes(x: Declared, y: Declared | None, place: Place) -> None:
