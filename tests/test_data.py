@@ -614,7 +614,8 @@ def test_auto_measures_the_many_and_bounds_the_few(tmp_path: Path, name: str) ->
     assert [
         note for note in load(tmp_path / "rows.csv").notes if note.startswith("column 1 ('odd'): mostly one value, or")
     ]
-    assert not load(tmp_path / "rows.csv", scale="minmax").notes
+    notes = load(tmp_path / "rows.csv", scale="minmax").notes
+    assert not [note for note in notes if "mostly one value" in note]
 
 
 def test_auto_leaves_ordinary_columns_as_standard_has_them() -> None:

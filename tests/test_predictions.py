@@ -932,7 +932,7 @@ names = st.text("abzäß0189 _.-+%,\"'#é", min_size=1, max_size=8).map(str.stri
 
 
 @FUZZ
-@given(st.lists(names, min_size=2, max_size=5, unique=True), st.booleans(), st.integers(0, 9))
+@given(st.lists(names, min_size=2, max_size=5, unique_by=data.spelled), st.booleans(), st.integers(0, 9))
 def test_a_csv_that_names_its_classes_is_read_whatever_they_are_called(
     classes: list[str], prefixed: bool, seed: int
 ) -> None:
@@ -946,9 +946,8 @@ def test_a_csv_that_names_its_classes_is_read_whatever_they_are_called(
     np.testing.assert_array_equal(again.logits, found.logits[:, [1, 0, *range(2, len(classes))]])
     assert found.notes == ()
     assert again.notes[0].startswith("teacher 'forest': said.csv: its classes, ")
-    if set(classes) != {"0", "1"}:  # which may be a row of probabilities too
-        with pytest.raises(DataError, match="its classes are"):
-            read("said.csv", tiny(5, (*classes[1:], "another")))
+    with pytest.raises(DataError):  # its classes are others, or, where those are numbers, it has a row too many
+        read("said.csv", tiny(5, (*classes[1:], "another")))
 
 
 @FUZZ

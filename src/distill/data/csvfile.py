@@ -25,6 +25,7 @@ import numpy as np
 from distill.config import DataPlan
 from distill.data.columns import column_notes, like_labels
 from distill.data.labels import (
+    MISSING_WORDS,
     Labels,
     label_fault,
     label_notes,
@@ -46,7 +47,7 @@ PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)
 NO_NUMBER = re.compile(r"[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 COMMA_NUMBER = re.compile(r"[-+]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]*)?")
 TRUTH = {"true": 1.0, "false": 0.0}
-MISSING = {"", "?", ".", "-", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}  # as programs write it
+MISSING = {"", ".", "-", *MISSING_WORDS}  # as programs write it
 BLOCK_FIELDS = 1 << 14  # become numbers at a time
 HEAD_ROWS, HEAD_FIELDS = 101, 1 << 17  # looked at before anything is decided, at most
 
@@ -71,8 +72,12 @@ class Sheet:
         """Name -> index, empty without a header."""
         return {name: i for i, name in enumerate(self.header or ())}
 
+    def place(self, index: int) -> str:
+        """A whole column as messages name it."""
+        return f"{self.name}: {self.column(index)}"
+
     def column(self, index: int) -> str:
-        """A column as messages name it."""
+        """The same without the file."""
         return f"column {index}" + (f" ({self.header[index]!r})" if self.header else "")
 
     def records(self) -> Iterator[Record]:
@@ -97,25 +102,25 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
     """Rows and labels; without `data.label` the last column holds it, or in a test set for rows that are `learned` from
     the one of that name. A file to learn from must have labels that can be classes, and is looked through for columns
     that may be no features."""
-    label = -1 if plan.label is None else plan.label
-    sheet = read_sheet(path, plan.header, learned.names if learned else None, label)
+    names = learned.names if learned else None
+    sheet = read_sheet(path, plan.header, names, -1 if plan.label is None else plan.label)
     next(sheet.blocks())  # a line above the table, such as a comment, is no column
     if sheet.width < 2:
         what = "only one column; must hold a label and at least one feature"
         raise DataError(f"{sheet.name}: {what}, with , ; | or a tab between them (blanks do not separate)")
-    if learned and plan.label is None and learned.label in sheet.columns:
-        label = str(learned.label)
-    column = label_column(sheet, label)
+    last = learned.label if learned and learned.label in sheet.columns else -1
+    column = label_column(sheet, last if plan.label is None else plan.label)
     dropped = dropped_columns(sheet, plan.drop or (), column, strict=learned is None)
-    features = [i for i in range(sheet.width) if i != column and i not in dropped]
-    place = f"{sheet.name}: {sheet.column(column)}"
+    left_out = {column, *dropped}
+    features = [i for i in range(sheet.width) if i not in left_out]
+    place = sheet.place(column)
 
     def settle(labels: Labels) -> Labels:
         known = mark_unlabelled(labels, plan.unlabelled_label, place, negative=False)
         if learned is not None:
             return replace(known, notes=labels.notes)
         if fault := label_fault(known):
-            raise DataError(f"{place}: {fault}; {_advice(sheet, {column, *dropped})}")
+            raise DataError(f"{place}: {fault}; {_advice(sheet, left_out)}")
         return replace(known, notes=known.notes + label_notes(known, place))
 
     rows = replace(table(sheet, features, column, settle), dropped=dropped)
@@ -130,8 +135,8 @@ def read_sheet(
     label: int | str | None = None,
     width: int | None = None,
     *,
-    planned: bool = True,
     same: Callable[[str], str] = normal,
+    planned: bool = True,
 ) -> Sheet:
     """What separates a file's fields, and its header, by its first rows. Raises DataError.
 
@@ -148,8 +153,8 @@ def read_sheet(
     sheet = Sheet(name, raw, separator, len(first), top, None, (), planned)
     named = bool(header)
     if header == "auto":
-        expected = bool(names) and set(map(same, names or ())) <= set(map(same, first))
-        named, notes = _decide(sheet, head, expected, label, width)
+        known = bool(names) and set(map(same, names or ())) <= set(map(same, first))
+        named, notes = _decide(sheet, head, label, width, known=known)
         sheet = replace(sheet, notes=notes)
     if not named:
         return sheet
@@ -172,9 +177,7 @@ def dropped_columns(sheet: Sheet, drop: Sequence[int | str], label: int, *, stri
     here = [one for one in named if strict or not isinstance(one, str)]
     dropped = sorted({_column(sheet, one, "data.drop") for one in here})
     if label in dropped:
-        raise DataError(
-            f"{sheet.name}: {sheet.column(label)}: data.drop names the label; leave it, or set data.label to another"
-        )
+        raise DataError(f"{sheet.place(label)}: data.drop names the label; leave it, or set data.label to another")
     if len(dropped) > sheet.width - 2:
         raise DataError(f"{sheet.name}: data.drop leaves no feature of {sheet.width} columns; leave at least one")
     return tuple(dropped)
@@ -199,12 +202,11 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
 def _advice(sheet: Sheet, but: Collection[int]) -> str:
     """Which of the other columns look like a label, and how to choose one."""
     header = sheet.header
-    rows = [row for _, block in sheet.blocks() for row in block]
-    others = ((i, header[i] if header else None, [row[i] for row in rows]) for i in range(sheet.width) if i not in but)
-    likely = like_labels(others)[:4]
+    columns = enumerate(zip(*(row for _, row in sheet.records()), strict=True))
+    likely = like_labels((i, header[i] if header else None, fields) for i, fields in columns if i not in but)[:4]
     if not likely:
         return "no other column looks like a label; name the right one with data.label"
-    named = [f"{sheet.column(i)}, {count} values" for i, count in likely]
+    named = [f"column {i}{f' ({header[i]!r})' if header else ''}, {count} values" for i, count in likely]
     first = likely[0][0]
     key = header[first] if header and whole(header[first]) is None and header[first].isidentifier() else first
     more = f" (or {'; '.join(named[1:])})" if named[1:] else ""
@@ -212,9 +214,12 @@ def _advice(sheet: Sheet, but: Collection[int]) -> str:
 
 
 def table(
-    sheet: Sheet, features: Sequence[int], label: int | None, settle: Callable[[Labels], Labels] = lambda known: known
+    sheet: Sheet,
+    features: Sequence[int],
+    label: int | None,
+    settle: Callable[[Labels], Labels] = lambda labels: labels,
 ) -> Table:
-    """Numbers from the feature columns, and labels, which `settle` may judge before a text among the numbers is told.
+    """Numbers from the feature columns, and labels, which `settle` may judge before a text among the numbers does.
     Raises DataError."""
     x = np.empty((_most_rows(sheet), len(features)))  # what is not filled takes no memory
     lines, codes, labels = array("q"), array("q"), dict[str, int]()
@@ -229,8 +234,8 @@ def table(
     x, place = x[: len(lines)], _place(sheet, features, label, lines)
     known = None
     if label is not None:
-        fields = np.array(list(labels))[np.frombuffer(codes, np.int64)]
-        known = settle(read_labels(fields, place(None, None)))
+        texts = np.array(list(labels))[np.frombuffer(codes, np.int64)]
+        known = settle(read_labels(texts, sheet.place(label)))
     truths = _check_words(sheet, features, x, words, place)
     header = sheet.header
     return Table(
@@ -240,7 +245,7 @@ def table(
         names=tuple(header[i] for i in features) if header else None,
         label=header[label] if header and label is not None else label,
         labelled=None if known is None else known.labelled,
-        notes=sheet.notes + (() if known is None else known.notes) + truths,
+        notes=sheet.notes + truths + (() if known is None else known.notes),
     )
 
 
@@ -329,12 +334,12 @@ def _picker(columns: Sequence[int]) -> Callable[[list[str]], Sequence[str]]:
 
 
 def _decide(
-    sheet: Sheet, head: list[Record], expected: bool, label: int | str | None, width: int | None
+    sheet: Sheet, head: list[Record], label: int | str | None, width: int | None, *, known: bool
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether the first row is a header, as it is where `expected`, and a note that says so. Raises DataError where
-    nothing decides it."""
+    """Whether the first row is a header, as it is `known` to be by its names, and a note that says so. Raises DataError
+    where nothing decides it."""
     line, first = head[0][0], list(map(normal, head[0][1]))
-    if expected or (isinstance(label, str) and normal(label) in first):
+    if known or (isinstance(label, str) and normal(label) in first):
         return True, (_note(sheet, line, True),) if sheet.planned else ()
     inside = isinstance(label, int) and -len(first) <= label < len(first) and width in (None, len(first))
     at = label % len(first) if isinstance(label, int) and inside else None
@@ -353,7 +358,7 @@ def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> b
     Columns of numbers tell: a text above them is a name, a number a value, and what stands for a missing value is
     neither. So does the label, which is a value where it occurs again; and a program counts columns without names.
     """
-    first, *below = [list(map(normal, row)) for _, row in head if len(row) == sheet.width]
+    first, *below = [[field.strip() for field in row] for _, row in head if len(row) == sheet.width]
     if not below:
         return all(field and not _is_number(field) for field in first)
     columns = list(zip(*below, strict=True))
@@ -387,11 +392,12 @@ def _of_numbers(column: Sequence[str]) -> bool:
 
 def _occurs_again(sheet: Sheet, at: int, first: str, labels: Sequence[str]) -> bool | None:
     """Whether the first row's label is that of another row; None where labels seldom recur, or it has none."""
+
     present = [label for label in labels if label]
     if not first or 2 * len(set(present)) > len(present):
         return None
     rows = (row for _, row in islice(sheet.records(), 1, None))
-    return first in labels or spelled(first) in map(spelled, {row[at] for row in rows if len(row) > at})
+    return first in labels or any(spelled(row[at]) == spelled(first) for row in rows if len(row) > at)
 
 
 def _note(sheet: Sheet, line: int, named: bool) -> str:
@@ -459,7 +465,7 @@ def _check_words(sheet: Sheet, features: Sequence[int], x: Array, words: Words, 
             stray.append((first.row, column, first.text))
     if texts:
         what = listing([f"{sheet.column(i)} holds {word[:30]!r}" for i, word in texts.items()])
-        drop = f"leave them out (data.drop: [{listing(texts)}]), or " if sheet.planned else ""
+        drop = f"leave them out (data.drop: [{listing(list(texts))}]), or " if sheet.planned else ""
         raise DataError(f"{sheet.name}: {_count(len(texts), 'column')} of texts: {what}; {drop}write numbers")
     if stray:
         row, column, word = min(stray)
