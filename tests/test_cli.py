@@ -23,6 +23,7 @@ import distill
 from conftest import blobs
 from distill import cli, data, environment, teacher
 from distill.data import csvfile
+from distill.data.sheet import read_sheet
 
 SMALL_YAML = "distillation: {max_samples: 200, teacher_hidden: 16, teacher_epochs: 3, student_epochs: 2}\n"
 EXPLODING = "student: {optimizer: sgd, learning_rate: 1, weight_decay: 50, epochs: 50}\n"
@@ -399,7 +400,7 @@ def columns(path: Path, wanted: list[str], *, header: bool = True) -> str:
 
 def test_predictions_are_those_of_the_model_whatever_the_columns(trained: Path) -> None:
     expected = distill.load_model("runs/blobs/student.npz")
-    sheet = csvfile.table(csvfile.read_sheet(trained / "rows.csv", True), [1, 2, 3, 4], None)
+    sheet = csvfile.table(read_sheet(trained / "rows.csv", True), [1, 2, 3, 4], None)
     probabilities = expected.predict_proba(sheet.x)
     (trained / "shuffled.csv").write_text(columns(trained / "rows.csv", ["z", "kind", "y", "x", "w"]))
     (trained / "bare.csv").write_text(columns(trained / "rows.csv", ["w", "x", "y", "z"], header=False))
@@ -430,7 +431,7 @@ def test_evaluate_judges_by_the_labels(trained: Path, extra: list[str], capsys: 
     arguments = ["evaluate", "--model", "runs/blobs/teacher.npz", "--data", "rows.csv", *extra]
     assert cli.main([*arguments, "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    table = csvfile.table(csvfile.read_sheet(trained / "rows.csv", True), [1, 2, 3, 4], 0)
+    table = csvfile.table(read_sheet(trained / "rows.csv", True), [1, 2, 3, 4], 0)
     model = distill.load_model("runs/blobs/teacher.npz")
     assert figures["rows"] == 120
     assert figures["accuracy"] == pytest.approx((model.predict(table.x) == table.y).mean())

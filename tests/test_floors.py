@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "distill"
 FLOORS = (
     ("errors", "environment", "foreign", "config", "nn.vector"),
     (
-        *("streams", "team", "store", "parallel", "plots"),
+        *("streams", "team", "interrupts", "arrays", "store", "parallel", "plots"),
         *("nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     ),
     ("data", "answers", "objective", "live", "metrics", "predictions", "given", "faces"),
@@ -37,6 +37,7 @@ ORDERED = (
         "config.sections",
         "config",
     ),
+    ("arrays", "store"),
     ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     (
         "data.split",
@@ -45,6 +46,7 @@ ORDERED = (
         "data.labels",
         "data.table",
         "data.columns",
+        "data.sheet",
         "data.csvfile",
         "data.npz",
         "data.npy",

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from distill import store
+from distill import arrays
 from test_hostile_configs import DIGITS, FUZZ, LONG, Answer, ask
 
 Array = NDArray[Any]
@@ -1050,7 +1050,7 @@ def test_what_is_not_needed_is_not_read() -> None:
 
 def test_arrays_beyond_this_machine_s_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez("rows.npz", X=X, y=Y)
-    monkeypatch.setattr(store, "_memory", lambda: X.nbytes)
+    monkeypatch.setattr(arrays, "_memory", lambda: X.nbytes)
     assert_refused(check("rows.npz"), "rows.npz: X and y would take … memory; give fewer rows, or a folder of X.npy")
     write("rows.csv", gzip.compress(GOOD.encode() * 10))
     assert_refused(check("rows.csv"), "rows.csv: what it holds would take … memory; give fewer rows")

@@ -17,6 +17,7 @@ import distill
 from conftest import SMALL, held
 from distill import cli, config, data, loop, train
 from distill.answers import Answers
+from distill.arrays import read_npz
 from distill.config import Config, Stage, Student, Term, layer_pairs
 from distill.data import Data
 from distill.evidence import control_course
@@ -25,7 +26,6 @@ from distill.model import ADAPTER
 from distill.nn import mlp, optim
 from distill.nn.vector import Vector
 from distill.objective import formula
-from distill.store import read_npz
 from distill.streams import stream
 from distill.train import Trained
 

@@ -15,7 +15,10 @@ The house, floor by floor; a room imports only from floors below its own (tests/
        answers  predictions  given     what a teacher said . what another program predicted . objects from Python
        objective  live                 the list of terms: those that fold . those that do not
        faces                           the same mathematics for callers from Python
-    1  streams  team  store  parallel  plots  nn.blas  nn.ops  nn.losses  nn.features  nn.optim  nn.mlp
+    1  streams  team  interrupts       one random stream per purpose . threads of a step . signals
+       arrays  store                   arrays in files . files that are whole or absent
+       parallel  plots                 workers . pictures
+       nn.blas  nn.ops  nn.losses  nn.features  nn.optim  nn.mlp
     0  errors  environment  foreign  config  nn.vector
 
 Read nn.vector, nn.ops, nn.losses, nn.features, nn.optim and nn.mlp for the mathematics, then data, loop, train,

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from distill.arrays import declared_npy, open_npz, read_npy
 from distill.data import Data, csvfile, spelled
 from distill.data.labels import difference, listing
+from distill.data.sheet import PLAIN_NUMBER, read_sheet
 from distill.data.table import Declared, locate, once_only
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.store import declared_npy, open_npz, read_npy
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
 SUM_WITHIN = 0.02  # of 1, as of many probabilities that were rounded to three decimals
@@ -195,16 +196,16 @@ def _npz(path: Path, data: Data, who: str) -> Found:
 def _csv(path: Path, data: Data, who: str) -> Found:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
     names, counts = tuple(map(spelled, data.classes)), (data.source_rows, len(data.train))
-    sheet = csvfile.read_sheet(path, "auto", names, planned=False, same=spelled)
+    sheet = read_sheet(path, "auto", names, planned=False, same=spelled)
     columns = [i for i in range(sheet.width) if i != sheet.columns.get("class")]
     table = csvfile.table(sheet, columns, None)
-    if set(map(spelled, sheet.header or ())) == set(names) and all(map(csvfile.PLAIN_NUMBER.fullmatch, names)):
+    if set(map(spelled, sheet.header or ())) == set(names) and all(map(PLAIN_NUMBER.fullmatch, names)):
         fits, fits_as_row = (len(table.x) + more in counts for more in (0, 1))  # a row of votes may look like the names
         if fits and fits_as_row:
             what = "line 1 can be a header (the classes) or a row, and the number of rows fits either"
             raise DataError(f"{path}: {what}; number the rows in a column {ROW!r}, or name the columns p_CLASS")
         if fits_as_row:
-            sheet = csvfile.read_sheet(path, False)
+            sheet = read_sheet(path, False)
             table = csvfile.table(sheet, columns, None)
     named, values, ids = table.names, np.asarray(table.x), None
     if ROW in (named or ()):

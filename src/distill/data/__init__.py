@@ -1,8 +1,8 @@
 """A source (digits, CSV, NPZ, NPY, IDX) -> Data: classes numbered, rows split by class, features scaled.
 
 Read in this order: `labels` (which labels are one class), `table` (what a file becomes), `columns` (which may be no
-features), `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`, `scaling`, `ondisk` (rows that are too many for
-memory).
+features), `sheet`, `csvfile`, `npz`, `npy`, `idx` (the kinds of files), `split`, `scaling`, `ondisk` (rows that are
+too many for memory).
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from distill.data.columns import equal_to_label
 from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, spelled
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
+from distill.data.sheet import read_sheet
 from distill.data.split import stratified
 from distill.data.table import Source, Table, nearest
 from distill.errors import DataError
@@ -218,7 +219,7 @@ def _new_rows(
         return _held(rows)
     names, label = names and tuple(map(normal, names)), normal(label) if isinstance(label, str) else label
     place, width = asked if asked is not None or isinstance(label, str) else label, features + len(dropped)
-    sheet = csvfile.read_sheet(found, "auto", names, place, width + 1 if asked is None else None, planned=False)
+    sheet = read_sheet(found, "auto", names, place, width + 1 if asked is None else None, planned=False)
     column = None
     if asked is not None:
         column = csvfile.label_column(sheet, asked)

@@ -1,21 +1,11 @@
-"""CSV files: with or without a header, any of four separators, quoted fields, an empty field for a missing number.
+"""CSV files: a sheet's columns as numbers, truth values and labels, a block of rows at a time."""
 
-`read_sheet` looks at the first rows and decides what separates the fields and whether there is a header; `table` reads
-all rows, a block at a time that becomes numbers at once.
-"""
-
-import csv
-import io
 import math
 import re
-import sys
-import zlib
 from array import array
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import chain, islice
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +15,6 @@ import numpy as np
 from distill.config import DataPlan
 from distill.data.columns import column_notes, like_labels
 from distill.data.labels import (
-    MISSING_WORDS,
     Labels,
     label_fault,
     label_notes,
@@ -33,69 +22,14 @@ from distill.data.labels import (
     mark_unlabelled,
     normal,
     read_labels,
-    spelled,
     whole,
 )
-from distill.data.table import STDIN, Place, Source, Table, nearest
+from distill.data.sheet import COMMA_NUMBER, PLAIN_NUMBER, TRUTH, Sheet, counted, read_sheet
+from distill.data.table import Place, Source, Table, nearest
 from distill.errors import DataError
-from distill.foreign import GZIP, foreign
 from distill.nn.vector import Array
-from distill.store import gunzip
 
-SEPARATORS = ",;\t|"
-PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 NO_NUMBER = re.compile(r"[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
-COMMA_NUMBER = re.compile(r"[-+]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]*)?")
-TRUTH = {"true": 1.0, "false": 0.0}
-MISSING = {"", ".", "-", *MISSING_WORDS}  # as programs write it
-BLOCK_FIELDS = 1 << 14  # become numbers at a time
-HEAD_ROWS, HEAD_FIELDS = 101, 1 << 17  # looked at before anything is decided, at most
-
-Record = tuple[int, list[str]]  # the line on which a row ends, and its fields
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A CSV file before its rows are numbers: the bytes, what separates the fields, the header if it has one."""
-
-    name: str
-    raw: bytes
-    separator: str
-    width: int
-    skip: int  # records above the first row: a line sep=; and the header
-    header: tuple[str, ...] | None
-    notes: tuple[str, ...]
-    planned: bool  # a plan names the file, so that its keys can say how it is read
-
-    @cached_property
-    def columns(self) -> dict[str, int]:
-        """Name -> index, empty without a header."""
-        return {name: i for i, name in enumerate(self.header or ())}
-
-    def place(self, index: int) -> str:
-        """A whole column as messages name it."""
-        return f"{self.name}: {self.column(index)}"
-
-    def column(self, index: int) -> str:
-        """The same without the file."""
-        return f"column {index}" + (f" ({self.header[index]!r})" if self.header else "")
-
-    def records(self) -> Iterator[Record]:
-        """The rows below the header. Raises DataError."""
-        return islice(_records(self.name, self.raw, self.separator), self.skip, None)
-
-    def blocks(self) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
-        """The rows below the header, some at a time and all of the same width, and the lines on which they end."""
-        records, most, first = self.records(), max(1, BLOCK_FIELDS // self.width), 0
-        while block := list(islice(records, most)):
-            lines, rows = zip(*block, strict=True)
-            first = first or lines[0]
-            if {self.width}.symmetric_difference(map(len, rows)):
-                line, width = next((line, len(row)) for line, row in block if len(row) != self.width)
-                above = "the header has" if self.header else f"line {first} has"
-                what = f"{_count(width, 'field')}, but {above} {self.width}"
-                raise DataError(f"{self.name}: line {line}: {what}; make them alike")
-            yield lines, rows
 
 
 def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
@@ -126,43 +60,6 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
     rows = replace(table(sheet, features, column, settle), dropped=dropped)
     odd = column_notes(rows, features) if learned is None else ()
     return Source(replace(rows, notes=rows.notes + odd))
-
-
-def read_sheet(
-    path: Path,
-    header: bool | str,
-    names: Collection[str] | None = None,
-    label: int | str | None = None,
-    width: int | None = None,
-    *,
-    same: Callable[[str], str] = normal,
-    planned: bool = True,
-) -> Sheet:
-    """What separates a file's fields, and its header, by its first rows. Raises DataError.
-
-    With `header` auto the first row is one where it holds all of `names`, each as `same` makes it, or the name of the
-    `label`; else the columns below it decide, and where they tell both, DataError asks. `width` is that of a file with
-    a label, where one without is read too; `planned`: the file is one of a plan, whose key data.header can answer.
-    """
-    raw, name = _bytes(path), str(path)
-    separator, top = _separator(raw)
-    head = _head(islice(_records(name, raw, separator), top, None))
-    if not head:
-        raise DataError(f"{name}: no rows; must hold at least one")
-    line, first = head[0][0], list(map(normal, head[0][1]))
-    sheet = Sheet(name, raw, separator, len(first), top, None, (), planned)
-    named = bool(header)
-    if header == "auto":
-        known = bool(names) and set(map(same, names or ())) <= set(map(same, first))
-        named, notes = _decide(sheet, head, label, width, known=known)
-        sheet = replace(sheet, notes=notes)
-    if not named:
-        return sheet
-    if twice := [column for column, count in Counter(first).items() if count > 1]:
-        raise DataError(f"{name}: line {line}: the column name {twice[0]!r} stands twice; give every column its own")
-    if len(head) == 1:
-        raise DataError(f"{name}: no rows; must hold at least one under the header")
-    return replace(sheet, skip=top + 1, header=tuple(first))
 
 
 def label_column(sheet: Sheet, label: int | str) -> int:
@@ -249,76 +146,6 @@ def table(
     )
 
 
-# --- bytes and fields -------------------------------------------------------------------------------------------------
-
-
-def _bytes(path: Path) -> bytes:
-    """The whole file, unpacked: it is looked at twice, and may be a pipe. Raises DataError."""
-    try:
-        raw = sys.stdin.buffer.read() if path == STDIN and sys.stdin else path.read_bytes()
-        if raw[:2] == GZIP:
-            raw = gunzip(path, raw)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    if what := foreign(raw, path.name):
-        raise DataError(f"{path}: {what}")
-    return raw.removeprefix(b"\xef\xbb\xbf")
-
-
-def _records(name: str, raw: bytes, separator: str, *, told: bool = True) -> Iterator[Record]:
-    """Every row that holds anything. A fault ends them; it is raised as DataError where it is to be `told`."""
-    text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", newline="")
-    reader = csv.reader(text, delimiter=separator, strict=True)
-    try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except csv.Error as error:
-        if told:
-            raise DataError(f"{name}: line {reader.line_num}: {error}; check the quotes") from None
-    except UnicodeDecodeError:
-        if told:
-            _check_utf8(name, raw)
-
-
-def _check_utf8(name: str, raw: bytes) -> None:
-    try:
-        raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        what = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        raise DataError(f"{name}: line {line}: {what}; save the file as UTF-8") from None
-
-
-def _head(records: Iterable[Record]) -> list[Record]:
-    """The first records: so many that something can be told from them, and two in any case."""
-    head: list[Record] = []
-    fields = 0
-    for line, row in records:
-        head.append((line, row))
-        fields += len(row)
-        if len(head) == HEAD_ROWS or (fields > HEAD_FIELDS and len(head) > 1):
-            break
-    return head
-
-
-def _separator(raw: bytes) -> tuple[str, int]:
-    """What separates the fields, and the number of records that only say so (Excel's sep=;).
-
-    It is what cuts the most of the first rows into one and the same number of fields, then what cuts them into the
-    most; a comma between digits, which may be a decimal comma, comes last.
-    """
-    if told := re.match(rb'"?sep=([\x20-\x7e\t])"?\r?\n', raw, re.IGNORECASE):
-        return told[1].decode(), 1
-
-    def merit(separator: str) -> tuple[int, int, bool]:
-        widths = Counter(len(row) for _, row in _head(_records("", raw, separator, told=False)))
-        width, count = widths.most_common(1)[0] if widths else (1, 0)
-        return count if width > 1 else 0, width, separator != "," or not re.search(rb"[0-9],[0-9]", raw[:HEAD_FIELDS])
-
-    return max(SEPARATORS, key=merit), 0
-
-
 def _most_rows(sheet: Sheet) -> int:
     """No file has more rows than line ends, nor than its bytes can separate the fields of."""
     ends = sum(sheet.raw.count(end) for end in (b"\n", b"\r")) - sheet.raw.count(b"\r\n")
@@ -328,84 +155,6 @@ def _most_rows(sheet: Sheet) -> int:
 def _picker(columns: Sequence[int]) -> Callable[[list[str]], Sequence[str]]:
     """Some fields of a row, as quickly as Python can."""
     return itemgetter(*columns) if len(columns) > 1 else lambda row: [row[i] for i in columns]
-
-
-# --- is the first row a header? ---------------------------------------------------------------------------------------
-
-
-def _decide(
-    sheet: Sheet, head: list[Record], label: int | str | None, width: int | None, *, known: bool
-) -> tuple[bool, tuple[str, ...]]:
-    """Whether the first row is a header, as it is `known` to be by its names, and a note that says so. Raises DataError
-    where nothing decides it."""
-    line, first = head[0][0], list(map(normal, head[0][1]))
-    if known or (isinstance(label, str) and normal(label) in first):
-        return True, (_note(sheet, line, True),) if sheet.planned else ()
-    inside = isinstance(label, int) and -len(first) <= label < len(first) and width in (None, len(first))
-    at = label % len(first) if isinstance(label, int) and inside else None
-    named = _looks_like_header(sheet, head, at)
-    if named is None:
-        row = "a row" + ("" if at is None else f" (class {first[at]!r})")
-        what = f"line {line} can be a header (names {listing(first)}) or {row}"
-        out = "delete the line if it is a header; if it is a row, put the names of the columns above it"
-        raise DataError(f"{sheet.name}: {what}; {'set data.header: true or false' if sheet.planned else out}")
-    return named, (_note(sheet, line, named),)
-
-
-def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> bool | None:
-    """Whether the first row names the columns; None where it may as well be a row.
-
-    Columns of numbers tell: a text above them is a name, a number a value, and what stands for a missing value is
-    neither. So does the label, which is a value where it occurs again; and a program counts columns without names.
-    """
-    first, *below = [[field.strip() for field in row] for _, row in head if len(row) == sheet.width]
-    if not below:
-        return all(field and not _is_number(field) for field in first)
-    columns = list(zip(*below, strict=True))
-    numeric = [i for i, column in enumerate(columns) if i != label and _of_numbers(column)]
-    if not numeric:
-        return not any(field in column for field, column in zip(first, columns, strict=True))
-    texts = sum(not _is_number(first[i]) and first[i].lower() not in MISSING for i in numeric)
-    numbers = sum(_is_number(first[i]) for i in numeric)
-    if texts > 1 and not numbers:
-        return True
-    again = None if label is None else _occurs_again(sheet, label, first[label], columns[label])
-    counted = [name for name in first if name] == [str(i) for i in range(len(first) - (not first[0]))]
-    if texts > numbers:
-        return None if again else True
-    if again is False:
-        return True if counted else None
-    if (counted and len(first) > 3) or (texts and not again):
-        return None
-    return False
-
-
-def _is_number(field: str) -> bool:
-    return field.lower() in TRUTH or any(kind.fullmatch(field) for kind in (PLAIN_NUMBER, COMMA_NUMBER))
-
-
-def _of_numbers(column: Sequence[str]) -> bool:
-    """Whether most of what a column holds are numbers."""
-    held = [field for field in column if field.lower() not in MISSING]
-    return 2 * sum(map(_is_number, held)) > len(held)
-
-
-def _occurs_again(sheet: Sheet, at: int, first: str, labels: Sequence[str]) -> bool | None:
-    """Whether the first row's label is that of another row; None where labels seldom recur, or it has none."""
-
-    present = [label for label in labels if label]
-    if not first or 2 * len(set(present)) > len(present):
-        return None
-    rows = (row for _, row in islice(sheet.records(), 1, None))
-    return first in labels or any(spelled(row[at]) == spelled(first) for row in rows if len(row) > at)
-
-
-def _note(sheet: Sheet, line: int, named: bool) -> str:
-    key = f"; data.header: {str(not named).lower()} decides otherwise" if sheet.planned else ""
-    return f"{sheet.name}: line {line} is read as {'the header' if named else 'a row, there is no header'}{key}"
-
-
-# --- fields to numbers ------------------------------------------------------------------------------------------------
 
 
 class Word(NamedTuple):
@@ -466,7 +215,7 @@ def _check_words(sheet: Sheet, features: Sequence[int], x: Array, words: Words, 
     if texts:
         what = listing([f"{sheet.column(i)} holds {word[:30]!r}" for i, word in texts.items()])
         drop = f"leave them out (data.drop: [{listing(list(texts))}]), or " if sheet.planned else ""
-        raise DataError(f"{sheet.name}: {_count(len(texts), 'column')} of texts: {what}; {drop}write numbers")
+        raise DataError(f"{sheet.name}: {counted(len(texts), 'column')} of texts: {what}; {drop}write numbers")
     if stray:
         row, column, word = min(stray)
         raise DataError(f"{place(row, column)}: {_fault(word, row, sheet)}")
@@ -497,7 +246,3 @@ def _place(sheet: Sheet, features: Sequence[int], label: int | None, lines: Sequ
         return f"{name}: {at}column {index}" + (f" ({header[index]!r})" if header else "")
 
     return place
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
