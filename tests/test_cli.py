@@ -348,7 +348,7 @@ def test_predict_and_evaluate_say_on_stderr_what_they_guessed(
         (trained / "bare.csv").write_text(columns(trained / "rows.csv", list(wanted), header=False))
         assert cli.main([*command, *model, "--data", "bare.csv"]) == 0
         out, err = capsys.readouterr()
-        assert err == "note: bare.csv: line 1 is read as a row, there is no header\n"
+        assert err == "note: bare.csv: line 1 is read as a row\n"
         assert "note" not in out
     assert cli.main(["predict", *model, "--data", "rows.csv"]) == 0  # it has the model's names: nothing is guessed
     assert capsys.readouterr().err == ""

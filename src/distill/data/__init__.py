@@ -125,11 +125,19 @@ def read(plan: DataPlan) -> Source:
     if len(empty := np.flatnonzero(_present(source.rows, np.arange(len(source.rows.x))) == 0)):
         what = f"no value in any row; remove {'them' if len(empty) > 1 else 'it'}"
         raise DataError(f"{_file(source.rows)}: {_columns(source.rows, empty)}: {what}")
+    rows = _noted(source.rows, plan.source, "")  # the source is named beside its notes
     if plan.test is None:
-        return source
+        return Source(rows, source.test)
     if locate(plan.test).samefile(locate(plan.source)):
         raise DataError(f"{plan.test}: the test set is the source itself; name another file, or use data.test_ratio")
-    return Source(source.rows, _in_order(_read(plan.test, plan, source.rows).rows, source.rows, plan.test))
+    test = _in_order(_read(plan.test, plan, rows).rows, rows, plan.test)
+    return Source(rows, _noted(test, plan.test, f"{plan.test}: "))
+
+
+def _noted(table: Table, name: str, prefix: str) -> Table:
+    """The table with `prefix` in its notes in place of the file's path."""
+    path = f"{locate(name)}: "
+    return replace(table, notes=tuple(prefix + note.removeprefix(path) for note in table.notes))
 
 
 def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int | None, seed: int) -> Data:

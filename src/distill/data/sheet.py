@@ -253,7 +253,7 @@ def _occurs_again(sheet: Sheet, at: int, first: str, labels: Sequence[str]) -> b
 
 def _note(sheet: Sheet, line: int, named: bool) -> str:
     key = f"; data.header: {str(not named).lower()} decides otherwise" if sheet.planned else ""
-    return f"{sheet.name}: line {line} is read as {'the header' if named else 'a row, there is no header'}{key}"
+    return f"{sheet.name}: line {line} is read as {'the header' if named else 'a row'}{key}"
 
 
 def counted(number: int, what: str) -> str:
