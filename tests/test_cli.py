@@ -628,7 +628,7 @@ def test_too_little_memory_is_said_plainly(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("large", [[], [*LARGE, "performance.threads=3"]], ids=["one thread", "three threads"])
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
     folder: Path, number: int, exit_code: int, large: list[str]
 ) -> None:
@@ -662,7 +662,7 @@ def children(process: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see other processes")
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: int, workers: int) -> None:
     rng = random.Random(workers + number)
     (folder / "tmp").mkdir()
@@ -689,7 +689,7 @@ def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: 
                 time.sleep(pause)
                 process.send_signal(number)
             _, err = process.communicate(timeout=60)
-        by = "Ctrl-C" if number == signal.SIGINT else "signal 15"
+        by = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
         assert (process.returncode, err) == (128 + number, f"error: stopped by {by}\n")
         assert not any(Path("/proc", child).exists() for child in left)
         assert not list((folder / "tmp").iterdir())
