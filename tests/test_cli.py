@@ -632,8 +632,8 @@ def test_too_little_memory_is_said_plainly(
 def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
     folder: Path, number: int, exit_code: int, large: list[str]
 ) -> None:
-    # SIGINT may be ignored where the tests themselves run in the background, and a child inherits that
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from distill.cli import main; "
+    # a signal may be ignored where the tests themselves run in the background, and a child inherits that
+    code = f"import signal; signal.signal({number:d}, signal.default_int_handler); from distill.cli import main; "
     arguments = ["--config", "small.yaml", *(f"--set={one}" for one in (*large, "student.epochs=1000000"))]
     command = [sys.executable, "-c", f"{code}raise SystemExit(main({arguments}))"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as at_the_end:
@@ -651,9 +651,9 @@ def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
 
 
 def heeds_signals(process: int) -> bool:
-    """Whether a process has a handler of its own for SIGTERM."""
+    """Whether a process has handlers of its own, of which SIGHUP's comes last."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
-    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return bool(caught and int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)
 
 
 def children(process: int) -> list[str]:
@@ -676,7 +676,7 @@ def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: 
                 stderr=subprocess.PIPE,
                 text=True,
                 env=os.environ | {"TMPDIR": str(folder / "tmp")},
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGHUP)],
             ) as process,
             contextlib.ExitStack() as at_the_end,
         ):

@@ -120,6 +120,15 @@ def test_workers_that_do_nothing_end_in_a_message(monkeypatch: pytest.MonkeyPatc
     assert multiprocessing.active_children() == []
 
 
+def test_what_a_terminal_sends_is_left_to_the_parent() -> None:
+    def struck(number: int) -> int:
+        os.kill(os.getpid(), number)
+        return number
+
+    numbers = [signal.SIGHUP, signal.SIGINT, signal.SIGHUP]
+    assert list(parallel.each(struck, numbers, 2)) == numbers
+
+
 @pytest.mark.parametrize("share", [0.5, 2.0])
 def test_threads_that_only_wait_are_no_work(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
