@@ -43,9 +43,8 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
         what = "only one column; must hold a label and at least one feature"
         raise DataError(f"{sheet.name}: {what}, with , ; | or a tab between them (blanks do not separate)")
     last = learned.label if learned and learned.label in sheet.columns else -1
-    column = label_column(sheet, last if plan.label is None else plan.label)
     bare = _without_dropped(sheet, learned) if learned else None
-    column = column if bare is None else bare
+    column = label_column(sheet, last if plan.label is None else plan.label) if bare is None else bare
     dropped = () if bare is not None else dropped_columns(sheet, plan.drop or (), column, strict=learned is None)
     left_out = {column, *dropped}
     features = [i for i in range(sheet.width) if i not in left_out]
