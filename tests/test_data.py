@@ -107,6 +107,15 @@ FIRST: dict[str, tuple[str, tuple[str, ...], str]] = {
     "what pandas counts beside its index": (",0,1,2,3", NUMBERS, "header"),
     "what pandas counts, or a row of class 4": ("0,1,2,3,4", ("3", "4"), ASKS),
     "names, but a class and a number": ("a,b,c,4,red", WORDS, ASKS),
+    "what pandas counts, with a named label": ("0,1,2,3,kind", NUMBERS, "header"),
+    "what pandas counts, or a row of class 1": ("0,1,2,3,1", NUMBERS, "row"),
+    "counted from 1": ("1,2,3,4,5", NUMBERS, "header"),
+    "counted from 1, or a row of class 5": ("1,2,3,4,5", ("3", "5"), ASKS),
+    "no values, or names": ("unknown,missing,n.d.,n.a.,red", WORDS, ASKS),
+    "no values, or names, some alike": ("unknown,unknown,n.d.,n.a.,red", WORDS, ASKS),
+    "some alike, below which nothing recurs": ("unknown,unknown,n.d.,n.a.,", WORDS, ASKS),
+    "some alike, and a rare class": ("unknown,unknown,n.d.,n.a.,rare", (*WORDS * 60, "rare"), ASKS),
+    "infinite": ("inf,-inf,inf,-Infinity,red", WORDS, "line 1, column 0: inf is NaN or infinite"),
     "years": ("2019,2020,2021,2022,species", WORDS, ASKS),
     "years above numbers": ("2019,2020,2021,2022,species", NUMBERS, ASKS),
     "years, the last of them the label": ("2019,2020,2021,2022,2023", NUMBERS, ASKS),
@@ -141,6 +150,28 @@ def test_whether_the_first_line_is_a_header_is_decided_by_evidence_and_said(
     told = load(path, header=expected == "header")
     assert (told.source_rows, told.names) == (found.source_rows, found.names)
     assert not any("is read as the header" in note or "is read as a row," in note for note in told.notes)
+
+
+@pytest.mark.parametrize(
+    ("first", "below", "asks"),
+    [
+        ("0,1,2", "{0}.25,{0}.5,{1}", True),
+        ("1,2,3", "{0}.25,{0}.5,{1}", None),
+        ("0,1", "{0}.25,{1}", True),
+        ("0,1", "{0},{1}", False),
+        ("0,kind", "{0}.25,{1}", True),
+        ("0,0,1", "{0},{0}.5,{1}", False),
+    ],
+)
+def test_few_columns_that_are_counted_may_have_a_header(tmp_path: Path, first: str, below: str, asks: Any) -> None:
+    """None: a header, as its last name is no class."""
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([first, *(below.format(i % 9, i % 3) for i in range(60))]))
+    if asks:
+        with pytest.raises(DataError, match="line 1 can be a header"):
+            load(path)
+        return
+    assert load(path).source_rows == (60 if asks is None else 61)
 
 
 def test_columns_of_true_and_false_are_1_and_0_and_said(tmp_path: Path) -> None:

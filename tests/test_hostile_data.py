@@ -474,6 +474,10 @@ NPZ: dict[str, tuple[Mapping[str, Any], str]] = {
     "no y": ({"X": X}, "rows.npz: … no labels"),
     "X of objects": ({"X": X.astype(object), "y": Y}, "rows.npz: … Python objects"),
     "y of objects": ({"X": X, "y": Y.astype(object)}, "rows.npz: … Python objects"),
+    "y of Latin-1": (
+        {"X": X, "y": np.array([b"caf\xe9", b"caf\xe8"])[Y]},
+        r"rows.npz: y[0]: the label b'caf\xe9' is not UTF-8; … np.char.decode(y, 'latin-1')",
+    ),
     "X ragged": ({"X": np.array([[1], [1, 2]], object), "y": Y[:2]}, "rows.npz: … Python objects"),
     "X of one dimension": ({"X": X[:, 0], "y": Y}, "rows.npz: X … (20,) … (rows, features) … !y[0]"),
     "X a number": ({"X": np.array(1.0), "y": Y}, "rows.npz: X … () … !y[0]"),

@@ -207,6 +207,46 @@ def test_a_model_takes_the_file_whose_columns_it_was_not_given_all(
     assert cli.main(["evaluate", "--model", str(tmp_path / "m.npz"), "--data", whole]) == 0
 
 
+@pytest.mark.parametrize("label", [0, 3, 4])
+def test_columns_without_names_that_can_be_read_in_two_ways_are_refused(
+    tmp_path: Path, label: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training left out a column: the same number of columns is then the whole without its label, or the features with
+    it; a label that is named decides, and so does a test set, which has one."""
+    x, y = blobs(features=3)
+    values = {"id": [i * 7919 % 1009 for i in range(120)], "y": y.tolist()} | dict(
+        zip("abc", x.T.tolist(), strict=True)
+    )
+    names = [*(rest := ["a", "id", "b", "c"])[:label], "y", *rest[label:]]
+
+    def write(columns: list[str]) -> str:
+        path = tmp_path / f"{''.join(columns)}.csv"
+        rows = zip(*(values[column] for column in columns), strict=True)
+        path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+        return str(path)
+
+    short = [name for name in names if name != "id"]
+    keys = {"source": write(names), "label": label, "drop": [names.index("id")], "test": write(short)}
+    results = distill.run({"data": keys})
+    results.teacher.save(tmp_path / "m.npz")
+    tested = data.load(load_config({"data": keys}).data, 0.8, None, 0)
+    assert tested.test is not None
+    np.testing.assert_array_equal(tested.unscaled(tested.test), x)
+
+    def answer(command: str, columns: list[str], *more: str) -> tuple[int, str, str]:
+        code = cli.main([command, "--model", str(tmp_path / "m.npz"), "--data", write(columns), *more])
+        return code, *capsys.readouterr()
+
+    for columns in (rest, short):
+        code, out, fault = answer("predict", columns)
+        assert (code, out) == (4, "")
+        assert "4 columns can be the features with the label or all columns of the training file without" in fault
+    assert answer("predict", list("abc"))[1] == answer("predict", names)[1]
+    _, whole, _ = answer("evaluate", names)
+    assert answer("evaluate", short, "--label", str(short.index("y")))[:2] == (0, whole)
+    assert answer("evaluate", ["y", *rest], "--label", "0")[:2] == (0, whole)
+
+
 def test_a_loaded_teacher_must_leave_out_the_columns_that_the_data_do(tmp_path: Path) -> None:
     x, y = blobs()
     lines = [",".join([*map(str, row), str(c)]) for row, c in zip(x.tolist(), y.tolist(), strict=True)]

@@ -22,7 +22,7 @@ from distill.data.columns import equal_to_label
 from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, spelled
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
-from distill.data.sheet import read_sheet
+from distill.data.sheet import counted, read_sheet
 from distill.data.split import stratified
 from distill.data.table import Source, Table, nearest
 from distill.errors import DataError
@@ -240,23 +240,20 @@ def _new_rows(
             what = f"no column {missing[0]!r}, which the model needs"
             raise DataError(f"{path}: {what}; {nearest(missing[0], sheet.header)}")
         return csvfile.table(sheet, [sheet.columns[name] for name in names], column)
-    left_out = {column, *_dropped(dropped, label, sheet.width - width)}
-    others = [i for i in range(sheet.width) if i not in left_out]
-    if len(others) != features:
-        count = f"{len(others)} column{'s' * (len(others) != 1)}" + (
-            " beside the label's" if column is not None else ""
+    trained = label % (width + 1) if isinstance(label, int) else None
+    fitting = csvfile.layouts(sheet.width, features, trained, dropped, column if asked is not None else None)
+    if len(fitting) == 1:
+        return csvfile.table(sheet, fitting[0].features, fitting[0].label)
+    if fitting:
+        what = f"{sheet.width} columns can be {' or '.join(layout.what for layout in fitting)}"
+        advice = f"give the features alone ({features}) or every column ({width + 1}), or name the label with --label"
+        raise DataError(
+            f"{path}: {what}, as training left out {counted(len(dropped), 'column')} ({listing(dropped)}); {advice}"
         )
-        what = f"the model takes {features} features" + (f", named {listing(names)}; add a header" if names else "")
-        raise DataError(f"{path}: {count}, but {what}; give rows of that kind")
-    return csvfile.table(sheet, others, column)
-
-
-def _dropped(dropped: Sequence[int], label: int | str | None, more: int) -> Sequence[int]:
-    """Where the columns that training left out stand in a file of so many columns more than features and those: one
-    for the label, none without it; a file of fewer has them no longer."""
-    if more < 0:
-        return ()
-    return [i - (i > label) if isinstance(label, int) and not more else i for i in dropped]
+    count = counted(sheet.width - (column is not None), "column") + " beside the label's" * (column is not None)
+    what = f"the model takes {features} features" + (f", named {listing(names)}; add a header" if names else "")
+    without = f" without the columns {listing(dropped)} that training left out, or all of them" if dropped else ""
+    raise DataError(f"{path}: {count}, but {what}{without}; give rows of that kind")
 
 
 def class_numbers(table: Table, classes: Sequence[Any]) -> Array:

@@ -43,8 +43,9 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
         what = "only one column; must hold a label and at least one feature"
         raise DataError(f"{sheet.name}: {what}, with , ; | or a tab between them (blanks do not separate)")
     last = learned.label if learned and learned.label in sheet.columns else -1
-    column = label_column(sheet, last if plan.label is None else plan.label)
-    dropped = dropped_columns(sheet, plan.drop or (), column, strict=learned is None)
+    bare = _without_dropped(sheet, learned) if learned else None
+    column = label_column(sheet, last if plan.label is None else plan.label) if bare is None else bare
+    dropped = () if bare is not None else dropped_columns(sheet, plan.drop or (), column, strict=learned is None)
     left_out = {column, *dropped}
     features = [i for i in range(sheet.width) if i not in left_out]
     place = sheet.place(column)
@@ -60,6 +61,43 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
     rows = replace(table(sheet, features, column, settle), dropped=dropped)
     odd = column_notes(rows, features) if learned is None else ()
     return Source(replace(rows, notes=rows.notes + odd))
+
+
+def _without_dropped(sheet: Sheet, learned: Table) -> int | None:
+    """Where the label stands in a test set without names that lacks the columns which were dropped from the rows that
+    are learned; None where it has them."""
+    if sheet.header or not learned.dropped or not isinstance(learned.label, int):
+        return None
+    features = learned.x.shape[1]
+    fitting = layouts(sheet.width, features, learned.label, learned.dropped, None)
+    return fitting[0].label if fitting and sheet.width == features + 1 else None
+
+
+class Layout(NamedTuple):
+    """One way to read columns that have no names: what they are, the label's column and the features', in order."""
+
+    what: str
+    label: int | None
+    features: tuple[int, ...]
+
+
+def layouts(width: int, features: int, label: int | None, dropped: Sequence[int], asked: int | None) -> list[Layout]:
+    """The ways to read a file of `width` columns for a model of so many features, whose training file had its label
+    and `dropped` columns there: with or without these, with or without a label, which is at `asked` where that is
+    given."""
+    others = [i if label is None else i - (i > label) for i in dropped]  # as they stand without the label
+    short = label if label is None else label - sum(i < label for i in dropped)
+    unlabelled = [] if asked is not None else [(None, " without the label")]
+    fitting: list[Layout] = []
+    for what, left, at in (("the features", [], short), ("all columns of the training file", others, label)):
+        at = at if asked is None else asked
+        for label_at, tail in ([] if at is None else [(at, " with the label")]) + unlabelled:
+            left_out = {label_at, *(i if label_at is None else i + (i >= label_at) for i in left)}
+            kept = tuple(i for i in range(width) if i not in left_out)
+            fits = width == features + len(left) + (label_at is not None)
+            if fits and kept not in [layout.features for layout in fitting]:
+                fitting.append(Layout(what + tail, label_at, kept))
+    return fitting
 
 
 def label_column(sheet: Sheet, label: int | str) -> int:

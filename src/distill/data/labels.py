@@ -45,7 +45,7 @@ def normal(text: str) -> str:
 def spelled(label: Any) -> str:
     """A label as a text: 1, 1.0, '1' and '1e0' are one label; '03' and '1_000' stay the texts that they are."""
     plain = label.item() if isinstance(label, np.generic) else label
-    text = normal(plain.decode("utf-8", "replace") if isinstance(plain, bytes) else str(plain))
+    text = normal(plain.decode("utf-8", "backslashreplace") if isinstance(plain, bytes) else str(plain))
     number = whole(text)
     return text if number is None else str(number)
 

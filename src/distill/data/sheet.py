@@ -31,6 +31,8 @@ PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)
 COMMA_NUMBER = re.compile(r"[-+]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]*)?")
 TRUTH = {"true": 1.0, "false": 0.0}
 MISSING = {"", ".", "-", *MISSING_WORDS}  # as programs write it
+NO_VALUE = {*MISSING, *(sign + word for sign in ("", "+", "-") for word in ("inf", "infinity"))}
+PLAIN_WHOLE = re.compile(r"[-+]?[0-9]+")
 BLOCK_FIELDS = 1 << 14  # become numbers at a time
 HEAD_ROWS, HEAD_FIELDS = 101, 1 << 17  # looked at before anything is decided, at most
 Record = tuple[int, list[str]]  # the line on which a row ends, and its fields
@@ -207,28 +209,35 @@ def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> b
     """Whether the first row names the columns; None where it may as well be a row.
 
     Columns of numbers tell: a text above them is a name, a number a value, and what stands for a missing value is
-    neither. So does the label, which is a value where it occurs again; and a program counts columns without names.
+    neither. So does the label, which is a value where it occurs again; a program counts columns without names, and no
+    two of them have the same.
     """
     first, *below = [[field.strip() for field in row] for _, row in head if len(row) == sheet.width]
     if not below:
         return all(field and not is_number(field) for field in first)
     columns = list(zip(*below, strict=True))
     numeric = [i for i, column in enumerate(columns) if i != label and _of_numbers(column)]
+    twice = len(set(first)) < len(first)
     if not numeric:
-        return not any(field in column for field, column in zip(first, columns, strict=True))
-    texts = sum(not is_number(first[i]) and first[i].lower() not in MISSING for i in numeric)
+        return not twice and not any(field in column for field, column in zip(first, columns, strict=True))
+    texts = sum(not is_number(first[i]) and first[i].lower() not in NO_VALUE for i in numeric)
     numbers = sum(is_number(first[i]) for i in numeric)
-    if texts > 1 and not numbers:
-        return True
-    again = None if label is None else _occurs_again(sheet, label, first[label], columns[label])
-    counted = [name for name in first if name] == [str(i) for i in range(len(first) - (not first[0]))]
+    named = texts > 1 and not numbers and not twice  # the first rows then tell
+    again = None if label is None else _occurs_again(sheet, label, first, below, everywhere=not named)
     if texts > numbers:
-        return None if again else True
+        return None if again or (twice and label is not None and again is None) else True
     if again is False:
-        return True if counted else None
-    if (counted and len(first) > 3) or (texts and not again):
-        return None
-    return False
+        return True if _counted(first, columns) or _counted(first, columns, label) else None
+    return None if _counted(first, columns) or (texts and not again) else False
+
+
+def _counted(first: Sequence[str], columns: Sequence[Sequence[str]], but: int | None = None) -> bool:
+    """Whether the first row counts the columns, from 0 or 1 and perhaps beside an index without a name, all `but` one.
+    Of two columns it does where they hold no such whole number below."""
+    names = [name for i, name in enumerate(first) if i != but and (name or i)]
+    if len(first) == 2 and any(PLAIN_WHOLE.fullmatch(field) for field in columns[0]):
+        return False
+    return len(names) > 1 and any(names == [str(start + i) for i in range(len(names))] for start in (0, 1))
 
 
 def is_number(field: str) -> bool:
@@ -241,14 +250,17 @@ def _of_numbers(column: Sequence[str]) -> bool:
     return 2 * sum(map(is_number, held)) > len(held)
 
 
-def _occurs_again(sheet: Sheet, at: int, first: str, labels: Sequence[str]) -> bool | None:
-    """Whether the first row's label is that of another row; None where labels seldom recur, or it has none."""
-
-    present = [label for label in labels if label]
-    if not first or 2 * len(set(present)) > len(present):
+def _occurs_again(
+    sheet: Sheet, at: int, first: list[str], head: Sequence[list[str]], *, everywhere: bool
+) -> bool | None:
+    """Whether the first row's label is that of another row, of the first ones or `everywhere`; None where labels seldom
+    recur, or it has none. A header of words that stands again among the rows is no row."""
+    present = [row[at] for row in head if row[at]]
+    if not first[at] or 2 * len(set(present)) > len(present):
         return None
-    rows = (row for _, row in islice(sheet.records(), 1, None))
-    return first in labels or any(spelled(row[at]) == spelled(first) for row in rows if len(row) > at)
+    label, rows = spelled(first[at]), islice(sheet.records(), 1, None if everywhere else HEAD_ROWS)
+    others = ([field.strip() for field in row] for _, row in rows if len(row) > at and spelled(row[at]) == label)
+    return any(row != first or any(map(is_number, row)) for row in others)
 
 
 def _note(sheet: Sheet, line: int, named: bool) -> str:

@@ -125,10 +125,20 @@ def from_arrays(x: Array | DiskArray, y: Array | None, place: Place, picture: tu
 def _labels(y: Array, place: Place) -> Labels:
     missing = ~np.isfinite(y) if y.dtype.kind == "f" else np.zeros(len(y), bool)
     if not missing.any():
-        known = read_labels(np.char.decode(y, "utf-8", "replace") if y.dtype.kind == "S" else y, place(None, None))
+        known = read_labels(_decoded(y, place) if y.dtype.kind == "S" else y, place(None, None))
         missing = ~known.labelled
     if missing.any():
         row = int(missing.argmax())
         what = f"the label is {y[row].item()!r}; give every row a label, or -1 among whole numbers where there is none"
         raise DataError(f"{place(row, None)}: {what}")
     return known
+
+
+def _decoded(y: Array, place: Place) -> Array:
+    """Labels of bytes as texts. Raises DataError where they are not UTF-8."""
+    try:
+        return np.char.decode(y, "utf-8")
+    except UnicodeDecodeError as error:
+        row = next(i for i, label in enumerate(y.tolist()) if label == error.object)
+        what = f"the label {error.object!r} is not UTF-8"
+        raise DataError(f"{place(row, None)}: {what}; decode the labels, y = np.char.decode(y, 'latin-1')") from None
