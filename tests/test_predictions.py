@@ -599,7 +599,7 @@ def test_rows_in_another_order_never_pass(digits: Digits) -> None:
     ("values", "tells"),
     [
         (100 * P, "every row sums to 100,"),
-        (np.round(500 * P) / 5, "every row sums to 99.8 to 100"),
+        (np.round(500 * P) / 5, "every row sums to 100 to 100.2"),
         (np.eye(3)[SIX % 3] * 30, "every row sums to 30,"),
         (100 * P * (1 + 0.04 * np.cos(SIX))[:, None], "every row sums to 96.* to 104"),
         (np.round(100 * P) + np.eye(3)[SIX % 3] * (SIX % 3)[:, None], "every row sums to (99|100) to 10[12]"),
@@ -629,21 +629,14 @@ def test_one_lucky_hit_of_a_rare_class_is_no_evidence() -> None:
     assert distill.run(plan | teacher_of(npy(sure)))["teacher_val_accuracy"] == 1
 
 
-def test_what_is_asked_for_differs_from_what_is_reached() -> None:
-    """In words, too: 1.9 is not less than 1.9."""
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        y = np.arange(16) % 2
-        np.savez("few.npz", X=rng.normal(size=(16, 3)), y=y)
-        said = np.where(rng.random(16) < 0.8, y, 1 - y)
-        try:
-            distill.run({"data": {"source": "few.npz"}} | teacher_of(npy(np.eye(2)[said] * 0.8 + 0.1)))
-        except DistillError as error:
-            fit = re.search(
-                r"fit (\S+) standard deviations (better|worse) than in .*; must be (\S+) better", str(error)
-            )
-            assert fit or "random orders fit as well" in str(error) or "its columns fit" in str(error), error
-            assert not fit or 0 <= float(fit[1]) < float(fit[3]) or fit[2] == "worse"
+def test_a_fit_that_is_worse_than_chance_is_not_called_better() -> None:
+    y = np.arange(60) % 2
+    np.savez("few.npz", X=np.random.default_rng(0).normal(size=(60, 3)), y=y)
+    said = np.where(np.arange(60) < 33, 1 - y, y)
+    with pytest.raises(
+        DistillError, match=r"fit 0\.\d standard deviations worse than .*; must be more than 3\.8 better"
+    ):
+        distill.run({"data": {"source": "few.npz"}} | teacher_of(npy(np.eye(2)[said] * 0.8 + 0.1)))
 
 
 def test_a_teacher_that_says_the_same_of_every_row_knows_nothing() -> None:
@@ -931,6 +924,10 @@ def test_auto_says_probabilities_logits_or_no(values: Array) -> None:
     within, totals = predictions.SUM_WITHIN, values.sum(axis=1)
     rows_fit = (values >= 0).all(axis=1) & (np.abs(totals - 1) <= within)
     shares = ((values >= 0) & (values <= 1 + within)).all()
+    if not np.isfinite(values).all():
+        with pytest.raises(DataError, match="is not finite"):
+            predictions.as_logits(values, "auto", "it")
+        return
     one_total = totals.max() > 0 and np.ptp(totals) <= 0.05 * (totals.max() + totals.min())
     counts = values.max() > 1 and not (values % 1).any()
     try:

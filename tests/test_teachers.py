@@ -472,10 +472,11 @@ def test_seeds_with_a_weak_teacher_are_named_once_whatever_the_workers(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("distill"), "propagate", True)
-    x, y = blobs(80, 2)
-    x += np.random.default_rng(0).normal(scale=30, size=x.shape)
+    y = np.arange(80) % 2
+    x = np.random.default_rng(0).normal(size=(80, 4))
+    x[:, 0] += 0.8 * y
     np.savez("rows.npz", X=x, y=y)
-    short = {"teacher_epochs": 2, "student_epochs": 1, "teacher_hidden": 4, "student_hidden": 2}
+    short = {"teacher_epochs": 4, "student_epochs": 1, "teacher_hidden": 4, "student_hidden": 2}
     plan = {"data": {"source": "rows.npz"}, "distillation": short | {"learning_rate": 0.03}}
     weak = [one["seed"] for one in distill.run(plan, ["evidence.seeds=10", "evidence.workers=1"])["failed_seeds"]]
     assert 0 < len(weak) < 10

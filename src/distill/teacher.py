@@ -258,7 +258,7 @@ def _fit_in_words(reached: float, asked: float, luck: float) -> str:
     words = f"fit {abs(reached):.{digits}f} standard deviations {direction} than in random order"
     if luck:
         return f"{words}, but {100 * luck:.2g} % of random orders fit as well; must be {100 * most:.2g} % or fewer"
-    return f"{words}; must be {-asked:.{digits}f} better"
+    return f"{words}; must be more than {-asked:.{digits}f} better"
 
 
 def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: Sequence[Any]) -> tuple[str, str]:

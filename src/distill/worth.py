@@ -64,7 +64,7 @@ class Worth:
         """
         rows, guessing = len(self.labels), self.guessing
         clear = self.accuracy - guessing > CLEARLY * math.sqrt(guessing * (1 - guessing) / rows)
-        few = (1 - guessing) * rows < FEW_OTHERS
+        few = round((1 - guessing) * rows) < FEW_OTHERS
         return few or clear or self.informed or fit(self.logits, self.labels) < 0
 
 
@@ -108,8 +108,9 @@ def luck(logits: Array, labels: Array, rng: np.random.Generator) -> float:
 
 
 def most_luck(fit: float) -> float:
-    """The largest share of shuffles that may do as well where such a fit is asked for: more where that is small."""
-    return max(LUCK, math.erfc(-fit / math.sqrt(2)) / 2)
+    """The largest share of shuffles that may do as well where such a fit is asked for: more where that is small, as few
+    rows have few orders."""
+    return max(LUCK, math.erfc(-fit / math.sqrt(2)))
 
 
 def order(logits: Array, labels: Array) -> Array | None:
