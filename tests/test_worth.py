@@ -60,6 +60,13 @@ def test_two_columns_that_changed_places_are_found_out_by_few_rows_and_weak_answ
         assert worth.order(8 * np.eye(10)[said] + noise, labels) is None
 
 
+def test_a_teacher_that_mixes_up_two_classes_more_often_than_not_is_no_matter_of_order() -> None:
+    """However many rows say so: a third of them are right as it is."""
+    labels = np.arange(2000) % 10
+    said = np.where((labels < 2) & (np.arange(2000) // 10 % 3 > 0), 1 - labels, labels)
+    assert worth.order(8 * np.eye(10)[said], labels) is None
+
+
 def test_what_speaks_for_answers_on_their_own() -> None:
     """An accuracy clearly above guessing though they fit worse than chance; too few rows to tell."""
     labels = np.r_[np.zeros(60, int), np.ones(40, int)]
