@@ -10,23 +10,26 @@ import pytest
 
 import distill
 from conftest import held, small
-from distill import config, data, loop, objective, teacher, train
-from distill.answers import Answers
+from distill import config, data
 from distill.config import LABELS_ONLY, Stage, Student, Term, stages_of
-from distill.config.plan import TERM_OPTIONS
+from distill.config.schema import TERM_OPTIONS
 from distill.data import Data, Rows
-from distill.evidence import control_course, control_terms
-from distill.live import adapters
 from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective, weight_at
-from distill.streams import stream
+from distill.report.verdict import control_course, control_terms
 from distill.student import view as seen_by
-from distill.team import Team, team_of
-from distill.train import Trained
+from distill.system.rng import stream
+from distill.teacher import sources
+from distill.train import fit as train
+from distill.train import loop, objective
+from distill.train.fit import Trained
+from distill.train.objective import Objective, weight_at
+from distill.train.outputs import Answers
+from distill.train.per_batch import adapters
+from distill.train.threads import Team, team_of
 
 DEEP, OTHER = (24, 16), (20,)  # the hidden layers of the two teachers
 SAME, NARROW = [24, 16], [12, 10]  # those of a student with the widths of the first, and of one with others
@@ -47,7 +50,7 @@ def taught() -> tuple[Data, dict[str, Answers]]:
         courses = {"teacher": stages_of(plan, LABELS_ONLY)}
         model = train.fit(courses, plan, rows, {}, seed, "teacher", quiet)["teacher"].model
         layers = list(range(len(hidden) + 1))
-        answers[name] = teacher.listen(teacher.of_model(name, model), rows.train, layers, 512, None)
+        answers[name] = sources.listen(sources.of_model(name, model), rows.train, layers, 512, None)
     return rows, answers
 
 
@@ -674,7 +677,7 @@ def test_the_number_of_threads_changes_no_bit_with_live_terms(
     keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_shards(monkeypatch)
-    monkeypatch.setattr("distill.team.Team", Counted)
+    monkeypatch.setattr("distill.train.threads.Team", Counted)
     plan, found, runs = student(EVERY, **SMALLEST | keys), [], []
     stages = (dataclasses.replace(plan.stages[0], train=(1, 3)),)
     for threads in (1, 2, 3):

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import distill
-from distill import cli, config, environment
-from distill.config.plan import (
+from distill import cli, config
+from distill.config.schema import (
     INHERITED,
     OPTIONS,
     SECTIONS,
@@ -30,6 +30,7 @@ from distill.config.plan import (
 from distill.nn import blas
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
+from distill.system import environment
 from test_floors import FLOORS
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from distill import arrays
+from distill.system import arrays
 from test_hostile_configs import DIGITS, FUZZ, LONG, Answer, ask
 
 Array = NDArray[Any]

@@ -18,7 +18,7 @@ from distill.config import load as load_config
 from distill.data import Scaling
 from distill.nn import mlp
 from distill.nn.vector import Vector
-from distill.store import read_header, write_model
+from distill.system.files import read_header, write_model
 
 
 @pytest.fixture(scope="module")

@@ -22,14 +22,15 @@ from hypothesis.extra.numpy import arrays
 
 import distill
 from conftest import SMALL, blobs
-from distill import config, data, predictions
+from distill import config, data
 from distill.config import DataPlan
 from distill.data import Data, Rows
 from distill.data.labels import difference
 from distill.errors import DataError, DistillError
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array
-from distill.report import predictions_csv
+from distill.report.table import predictions_csv
+from distill.teacher import predictions
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 

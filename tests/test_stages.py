@@ -15,19 +15,21 @@ from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, held
-from distill import cli, config, data, loop, train
-from distill.answers import Answers
-from distill.arrays import read_npz
+from distill import cli, config, data
 from distill.config import Config, Stage, Student, Term, layer_pairs
 from distill.data import Data
-from distill.evidence import control_course
-from distill.live import adapters, pairs_of
 from distill.model import ADAPTER
 from distill.nn import mlp, optim
 from distill.nn.vector import Vector
-from distill.objective import formula
-from distill.streams import stream
-from distill.train import Trained
+from distill.report.verdict import control_course
+from distill.system.arrays import read_npz
+from distill.system.rng import stream
+from distill.train import fit as train
+from distill.train import loop
+from distill.train.fit import Trained
+from distill.train.objective import formula
+from distill.train.outputs import Answers
+from distill.train.per_batch import adapters, pairs_of
 
 HIDDEN = [12, 10]  # of the student; the teacher's layers have other widths
 LABELS = {"loss": "cross_entropy"}

@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distill.config import load as load_config
     from distill.errors import ConfigError, DataError, DistillError, DivergedError, OutputError
-    from distill.faces import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
-    from distill.given import TeacherModel
+    from distill.losses import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
     from distill.model import Model, load_adapters, load_model
     from distill.pipeline import load_data, run
-    from distill.results import Results
+    from distill.report.results import Results
+    from distill.teacher.python_teacher import TeacherModel
 
 __version__ = "0.1.0"
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from distill.answers import Answers
 from distill.config import Stage, Student
 from distill.data import Data
 from distill.data.split import stratified
-from distill.streams import stream
-from distill.train import OnEpoch, Trained, fit
+from distill.system.rng import stream
+from distill.train.fit import OnEpoch, Trained, fit
+from distill.train.outputs import Answers
 
 
 def view(plan: Student, data: Data, seed: int) -> Data:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distill.config.plan import (
+from distill.config.schema import (
     LABELS_ONLY,
     PEERS,
     Config,
@@ -33,7 +33,7 @@ from distill.config.plan import (
     usual_options,
 )
 from distill.config.sections import Sections
-from distill.config.strict_yaml import MAX_BYTES, REFUSED, Entry, Node, from_python, parse, scalar
+from distill.config.yaml_nodes import MAX_BYTES, REFUSED, Entry, Node, from_python, parse, scalar
 from distill.errors import ConfigError
 
 __all__ = [

@@ -27,7 +27,7 @@ from distill.data.split import stratified
 from distill.data.table import Source, Table, nearest
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.streams import stream
+from distill.system.rng import stream
 
 __all__ = [
     "Data",

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.arrays import declared_npy, read_npy
 from distill.data.ondisk import DiskArray
 from distill.data.table import Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
+from distill.system.arrays import declared_npy, read_npy
 
 
 def read(path: Path, megabytes: float = math.inf) -> Source:

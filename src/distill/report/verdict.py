@@ -10,7 +10,7 @@ import numpy as np
 
 from distill.config import LABELS_ONLY, Stage, Term
 from distill.nn.vector import Array
-from distill.streams import stream
+from distill.system.rng import stream
 
 SIGNIFICANT = 0.05
 EXACT_UP_TO = 16  # seeds whose sign flips are all tried; beyond, RESAMPLES of them are drawn

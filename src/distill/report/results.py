@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 import yaml
 
-from distill import __version__, config, environment, metrics
-from distill.answers import Answers, said
+from distill import __version__, config
 from distill.config import Config, heard, stages_of
 from distill.data import Data
-from distill.evidence import advice, control_course, verdict
 from distill.model import Model
-from distill.nn import blas, mlp
+from distill.nn import blas, metrics, mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array, Vector
-from distill.objective import formula
-from distill.teacher import Obtained, weak_notes
-from distill.train import Trained
+from distill.report.verdict import advice, control_course, verdict
+from distill.system import environment
+from distill.teacher.sources import Obtained, weak_notes
+from distill.train.fit import Trained
+from distill.train.objective import formula
+from distill.train.outputs import Answers, said
 
 SCHEMA_VERSION = 2
 MODELS = ("teacher", "student", "control")

@@ -8,12 +8,12 @@ from typing import Any
 
 from distill.config import LABELS_ONLY, Config, dump, heard, stages_of
 from distill.data import Data
-from distill.evidence import control_course
 from distill.nn import mlp
 from distill.nn.vector import Array
-from distill.objective import formula
-from distill.results import MODELS, SPLITS, WHENCE, describe
+from distill.report.results import MODELS, SPLITS, WHENCE, describe
+from distill.report.verdict import control_course
 from distill.student import view
+from distill.train.objective import formula
 
 
 def run_text(results: Mapping[str, Any]) -> str:

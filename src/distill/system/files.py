@@ -14,10 +14,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from distill.arrays import HEADER
 from distill.errors import DataError, OutputError
-from distill.foreign import ZIP, refuse_foreign
 from distill.nn.vector import Array
+from distill.system.arrays import HEADER
+from distill.system.file_kinds import ZIP, refuse_foreign
 
 try:
     import fcntl

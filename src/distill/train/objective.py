@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
-from distill.answers import Answers, said
 from distill.config import PEERS, Stage, Term, usual_options
 from distill.nn.ops import log_softmax
 from distill.nn.vector import Array
+from distill.train.outputs import Answers, said
 
 FOLDED = ("cross_entropy", "response", "soft_cross_entropy")
 # A teacher's rows are softened so many at a time, which bounds the memory that it takes.

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from distill.answers import Answers, together
 from distill.config import PEERS, Term, layer_pairs
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
 from distill.nn.mlp import Tape
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective
+from distill.train.objective import Objective
+from distill.train.outputs import Answers, together
 
 NOT_OPTIONS = ("combine", "layers")  # of a term, which its function has no use for
 UNMOVED = ("novelty",)  # turning the adapter away from the teacher would be a way out of it

@@ -15,7 +15,7 @@ from distill import config, data
 from distill.config import Config
 from distill.data.table import locate
 from distill.errors import ConfigError, DataError, OutputError, printable
-from distill.store import (
+from distill.system.files import (
     PLAN,
     RUN_END,
     RUN_FILES,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distill import config, plots
+from distill import config
 from distill import data as rows
 from distill.data import Data
 from distill.data.table import once_only
@@ -17,9 +17,10 @@ from distill.model import load_model
 from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
-from distill.places import files_of, plan_file
-from distill.results import MODELS, SPLITS, WHENCE
-from distill.store import RUN_END, of_a_run, teacher_file
+from distill.report import plots
+from distill.report.paths import files_of, plan_file
+from distill.report.results import MODELS, SPLITS, WHENCE
+from distill.system.files import RUN_END, of_a_run, teacher_file
 
 UNSURE_ROWS = 12  # rows shown with their soft targets
 BARS = 6  # classes shown of each

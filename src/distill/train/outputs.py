@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from distill.arrays import read_npy
 from distill.config import Term
 from distill.errors import DataError
 from distill.nn.ops import combine
 from distill.nn.vector import Array
-from distill.store import as_output_error, to_json
+from distill.system.arrays import read_npy
+from distill.system.files import as_output_error, to_json
 
 # Rows (N,D) as a network takes them, and the hidden layers that are wanted -> logits (N,M), {layer: (N,C)}
 Respond = Callable[[Array, Collection[int]], tuple[Array, dict[int, Array]]]
