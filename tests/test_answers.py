@@ -25,17 +25,18 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, held
 from distill import config, data
-from distill.config import Term
+from distill.config.schema import Term
 from distill.data import Data, Rows, Scaling
 from distill.data.ondisk import DiskArray
 from distill.errors import DataError, OutputError
 from distill.model import Model
 from distill.nn.ops import softmax
 from distill.nn.vector import Array
-from distill.teacher import predictions, sources
+from distill.teacher import cache, predictions, sources
+from distill.teacher.cache import keep
 from distill.teacher.sources import listen, of_model
 from distill.train import outputs
-from distill.train.outputs import Answers, keep
+from distill.train.outputs import Answers
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 
@@ -126,7 +127,7 @@ def test_a_temporary_folder_lasts_as_long_as_its_answers(rows: Data, trained: Mo
     found = listen(of_model("big", trained), rows.train, [], 0, None)
     folder = next(Path("scratch").iterdir())
     assert [one.name for one in folder.iterdir()] == ["logits.npy"]
-    child = multiprocessing.get_context("fork").Process(target=outputs._clear, args=(folder, os.getpid()))
+    child = multiprocessing.get_context("fork").Process(target=cache._clear, args=(folder, os.getpid()))
     child.start()
     child.join()  # what a forked worker would do on its way out
     assert (child.exitcode, folder.exists()) == (0, True)
@@ -377,7 +378,7 @@ def rewrite(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
 
 def signed(folder: Path) -> None:
     """The checksums are those of what is there, so that the damage reaches what reads the arrays."""
-    rewrite(folder, "answers.json", lambda h: h | {"sha256": outputs._sums(folder)})
+    rewrite(folder, "answers.json", lambda h: h | {"sha256": cache._sums(folder)})
 
 
 def written(name: str, content: bytes) -> Callable[[Path], object]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, small
 from distill import cli, config
-from distill.config.schema import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, rules_of
+from distill.config.schema import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, Term, rules_of
 from distill.config.yaml_nodes import scalar
 from distill.system import processes
 from distill.train import fit
@@ -100,8 +100,8 @@ def test_terms_take_what_they_leave_out_from_the_short_spelling() -> None:
     terms = [{"loss": "response", "t_squared": False}, {"loss": "cross_entropy", "weight": 2}]
     plan = config.load({"distillation": {"alpha": 0.6, "temperature": 3}, "student": {"terms": terms}})
     assert plan.student.terms == (
-        config.Term("response", 0.6, (("teacher", 1.0),), {"temperature": 3.0, "t_squared": False}),
-        config.Term("cross_entropy", 2.0, options={"smoothing": 0.0}),
+        Term("response", 0.6, (("teacher", 1.0),), {"temperature": 3.0, "t_squared": False}),
+        Term("cross_entropy", 2.0, options={"smoothing": 0.0}),
     )
 
 
@@ -352,7 +352,7 @@ def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
     assert " - INFO - " in quiet
     assert " - DEBUG - " not in quiet
     assert cli.main(["--config", str(path), "--quiet", "--set", "logging.level=DEBUG"]) == 0
-    assert " - distill.record - DEBUG - teacher: epoch 1" in (in_tmp / "logs/app.log").read_text()
+    assert " - distill.report.record - DEBUG - teacher: epoch 1" in (in_tmp / "logs/app.log").read_text()
     assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=null", "--set", "output.folder=b"]) == 0
     assert sorted(one.name for one in in_tmp.iterdir()) == ["b", "deep", "elsewhere", "logs", "plan.yaml"]
 

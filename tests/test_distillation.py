@@ -11,24 +11,23 @@ import pytest
 import distill
 from conftest import held, small
 from distill import config, data
-from distill.config import LABELS_ONLY, Stage, Student, Term, stages_of
-from distill.config.schema import TERM_OPTIONS
+from distill.config.schema import LABELS_ONLY, TERM_OPTIONS, Stage, Student, Term, layer_pairs, stages_of
 from distill.data import Data, Rows
 from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array, Vector
-from distill.report.verdict import control_course, control_terms
+from distill.student import control_course, control_terms
 from distill.student import view as seen_by
 from distill.system.rng import stream
 from distill.teacher import sources
 from distill.train import fit as train
 from distill.train import loop, objective
+from distill.train.adapters import adapters
 from distill.train.fit import Trained
 from distill.train.objective import Objective, weight_at
 from distill.train.outputs import Answers
-from distill.train.per_batch import adapters
 from distill.train.threads import Team, team_of
 
 DEEP, OTHER = (24, 16), (20,)  # the hidden layers of the two teachers
@@ -139,7 +138,7 @@ def measure(term: Term, one: Trained) -> float:
     for start in range(0, 320, 32):
         batch = slice(start, start + 32)
         if term.layered:
-            pairs = config.layer_pairs(term.options["layers"], 2, 2)
+            pairs = layer_pairs(term.options["layers"], 2, 2)
             layers = answers["deep"].layers
             found += [
                 FEATURES[term.loss](adapted(one, x[batch], t, s), np.asarray(layers[t][batch]), None, **options)[0]
@@ -374,7 +373,7 @@ def textbook_step(
             total, down[-1] = total + weight * value, down[-1] + weight * slope
             continue
         name = term.teachers[0][0]
-        pairs = config.layer_pairs(term.options["layers"], answers[name].depth, len(w) - 1)
+        pairs = layer_pairs(term.options["layers"], answers[name].depth, len(w) - 1)
         for t, s in pairs if weight else ():
             theirs, ours, part = answers[name].layers[t][batch].astype(np.float64), h[s], weight / len(pairs)
             via = maps.get(f"{name}.{t}-{s}") if term.loss in SAME_UNITS else None

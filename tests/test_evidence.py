@@ -20,7 +20,7 @@ from hypothesis.extra.numpy import arrays
 import distill
 from conftest import SMALL, held, small
 from distill import cli, config, data, pipeline, student
-from distill.config import LABELS_ONLY, stages_of
+from distill.config.schema import LABELS_ONLY, stages_of
 from distill.data import Rows
 from distill.nn import metrics
 from distill.nn.losses import cross_entropy

@@ -8,15 +8,15 @@ import pytest
 
 from conftest import answered
 from distill import config
-from distill.config import Term
+from distill.config.schema import Term
 from distill.nn import mlp, ops
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array, Vector
 from distill.train import loop
+from distill.train.adapters import adapters
 from distill.train.objective import Objective
 from distill.train.outputs import Answers
-from distill.train.per_batch import adapters
 from distill.train.threads import team_of
 
 BATCHES = (1, 32)

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import answered
 from distill import config
-from distill.config import LABELS_ONLY, Term
+from distill.config.schema import LABELS_ONLY, Term
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector

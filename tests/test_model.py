@@ -14,7 +14,7 @@ import pytest
 import distill
 from conftest import SMALL, blobs
 from distill import cli, data
-from distill.config import load as load_config
+from distill.config.load import load as load_config
 from distill.data import Scaling
 from distill.nn import mlp
 from distill.nn.vector import Vector

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import answered
-from distill.config import LABELS_ONLY, Term
+from distill.config.schema import LABELS_ONLY, Term
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array
 from distill.train import objective as room

@@ -23,7 +23,7 @@ from hypothesis.extra.numpy import arrays
 import distill
 from conftest import SMALL, blobs
 from distill import config, data
-from distill.config import DataPlan
+from distill.config.schema import DataPlan, Output
 from distill.data import Data, Rows
 from distill.data.labels import difference
 from distill.errors import DataError, DistillError
@@ -829,7 +829,7 @@ def loads_back(written: str, plan: dict[str, Any]) -> bool:
     """Whether the plan in the run's folder is the plan that ran."""
     Path("again.yaml").write_text(json.dumps({"logging": {"file": None, "level": "ERROR"}} | plan))
     again = config.load(written)
-    return replace(again, output=config.Output(None)) == replace(config.load("again.yaml"), output=config.Output(None))
+    return replace(again, output=Output(None)) == replace(config.load("again.yaml"), output=Output(None))
 
 
 @pytest.mark.parametrize("kind", ["auto", "probabilities"])

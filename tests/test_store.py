@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distill.errors import OutputError
+from distill.report import run_folder
 from distill.system import files
 
 
@@ -58,8 +59,8 @@ def test_an_output_that_is_an_input_or_a_folder_or_below_a_file_is_refused(tmp_p
 
 
 def make_run(folder: Path, text: str, *, complete: bool = True) -> None:
-    with files.RunFolder(folder) as run:
-        for name in (files.RUN_MARK, "student.npz", "results.json"):
+    with run_folder.RunFolder(folder) as run:
+        for name in (run_folder.RUN_MARK, "student.npz", "results.json"):
             files.write_text(run / name, text)
         if complete:
             run.publish()
@@ -77,9 +78,9 @@ def test_the_last_complete_run_stays_until_the_next_is_complete(tmp_path: Path) 
 
 def test_a_folder_with_other_files_is_never_taken_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no run wrote"), files.RunFolder(tmp_path):
+    with pytest.raises(OutputError, match="no run wrote"), run_folder.RunFolder(tmp_path):
         pass
-    with pytest.raises(OutputError, match="is a file"), files.RunFolder(tmp_path / "thesis.txt"):
+    with pytest.raises(OutputError, match="is a file"), run_folder.RunFolder(tmp_path / "thesis.txt"):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -91,7 +92,7 @@ def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work
         "except errors.OutputError as error: sys.exit(str(error))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
-    with files.RunFolder(tmp_path / "run"):
+    with run_folder.RunFolder(tmp_path / "run"):
         second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "another run is writing here" in second.stderr
     assert subprocess.run(command, check=False).returncode == 0
@@ -135,13 +136,13 @@ def test_a_folder_that_nothing_can_be_moved_to_is_refused_before_the_run_and_kee
     make_run(folder, "old")
     before = {path.name: path.read_text() for path in folder.iterdir()}
     monkeypatch.setattr(Path, "replace", replace)
-    with files.RunFolder(folder) as run:
+    with run_folder.RunFolder(folder) as run:
         files.write_text(run / "student.npz", "new")
         at_work.append(True)
         with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"):
             run.publish()
     assert (tmp_path / "run.partial/student.npz").read_text() == "new"
-    with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"), files.RunFolder(folder):
+    with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"), run_folder.RunFolder(folder):
         pytest.fail("the run began")
     assert {path.name: path.read_text() for path in folder.iterdir()} == before
 

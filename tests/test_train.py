@@ -12,16 +12,17 @@ import pytest
 import distill
 from conftest import SMALL, answered, small
 from distill import config, data
-from distill.config import LABELS_ONLY, Term, Training, stages_of
+from distill.config.schema import LABELS_ONLY, Student, Term, Training, stages_of
 from distill.data import Data, Rows
 from distill.nn import mlp, optim
 from distill.nn.vector import Array, Vector
-from distill.report.verdict import control_terms
+from distill.report.formula import formula
+from distill.student import control_terms
 from distill.system import rng as streams
 from distill.teacher import sources
 from distill.train import fit as train
 from distill.train import loop
-from distill.train.objective import Fold, Objective, formula
+from distill.train.objective import Fold, Objective
 from distill.train.threads import ALONE, Team, team_of
 
 PLAN = config.load({"distillation": {"student_hidden": [5, 4], "learning_rate": 0.05, "batch_size": 8}}).student
@@ -117,7 +118,7 @@ def quiet(name: str, record: dict[str, Any]) -> None:
     """Hears and says nothing."""
 
 
-def digits(**keys: Any) -> tuple[config.Student, Data, dict[str, Array]]:
+def digits(**keys: Any) -> tuple[Student, Data, dict[str, Array]]:
     """A student's plan on 200 digits, some without a label where `labels` says so, and made-up answers."""
     plan = config.load({"distillation": {"max_samples": 200, "student_epochs": 2}, "student": keys})
     rows = data.load(plan.data, 0.8, 200, 0)
@@ -218,7 +219,7 @@ def test_nothing_of_the_students_terms_moves_the_control(batch_size: int) -> Non
     assert len(prints) == 1
 
 
-def large(**keys: Any) -> tuple[config.Student, Data, dict[str, Array]]:
+def large(**keys: Any) -> tuple[Student, Data, dict[str, Array]]:
     """Steps that are worth sharing, the last of an epoch smaller than the rest."""
     fixture = digits(hidden=[350, 220], batch_size=107, learning_rate=0.001, **keys)
     weights = Vector(mlp.shapes((64, 350, 220, 10)))

@@ -29,8 +29,10 @@ first used.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from distill.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from distill.config import load as load_config
+    from distill.config.load import load as load_config
     from distill.errors import ConfigError, DataError, DistillError, DivergedError, OutputError
     from distill.losses import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
     from distill.model import Model, load_adapters, load_model
@@ -38,23 +40,22 @@ if TYPE_CHECKING:
     from distill.report.results import Results
     from distill.teacher.python_teacher import TeacherModel
 
-__version__ = "0.1.0"
 
 # Public name -> its room, and its name there.
 _PUBLIC = {
     "run": ("pipeline", "run"),
-    "load_config": ("config", "load"),
+    "load_config": ("config.load", "load"),
     "load_data": ("pipeline", "load_data"),
     "load_model": ("model", "load_model"),
     "load_adapters": ("model", "load_adapters"),
     "Model": ("model", "Model"),
-    "TeacherModel": ("given", "TeacherModel"),
-    "DistillationLoss": ("faces", "DistillationLoss"),
-    "EnsembleDistiller": ("faces", "EnsembleDistiller"),
-    "ProgressiveDistiller": ("faces", "ProgressiveDistiller"),
-    "softmax": ("faces", "softmax"),
-    "kl_divergence": ("faces", "kl_divergence"),
-    "Results": ("results", "Results"),
+    "TeacherModel": ("teacher.python_teacher", "TeacherModel"),
+    "DistillationLoss": ("losses", "DistillationLoss"),
+    "EnsembleDistiller": ("losses", "EnsembleDistiller"),
+    "ProgressiveDistiller": ("losses", "ProgressiveDistiller"),
+    "softmax": ("losses", "softmax"),
+    "kl_divergence": ("losses", "kl_divergence"),
+    "Results": ("report.results", "Results"),
     "DistillError": ("errors", "DistillError"),
     "ConfigError": ("errors", "ConfigError"),
     "DataError": ("errors", "DataError"),

@@ -15,13 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill import __version__
 from distill.errors import ConfigError, DistillError, OutputError, Stopped
 from distill.system import environment
 from distill.system.signals import Signals
+from distill.version import __version__
 
 if TYPE_CHECKING:
-    from distill.config import Config, Logging
+    from distill.config.schema import Config, Logging
     from distill.data.table import Table
     from distill.model import Model
 
@@ -171,9 +171,9 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 def _plan(args: argparse.Namespace) -> "Config":
     """The configuration, before anything loads NumPy."""
-    from distill import config
+    from distill.config.load import load
 
-    plan = config.load(args.config, args.set)
+    plan = load(args.config, args.set)
     environment.threads(plan.performance.threads)  # a bad variable is found before anything is read
     environment.blas_alone()
     return plan

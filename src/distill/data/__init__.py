@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config import DataPlan
+from distill.config.schema import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.columns import equal_to_label
 from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, spelled

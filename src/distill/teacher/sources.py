@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
+from distill.config.schema import Config, Stage, Teacher, heard, layer_pairs, stages_of
 from distill.data import Data, Rows
 from distill.data.labels import listing, normal
 from distill.data.scaling import BLOCK_NUMBERS
@@ -23,10 +23,11 @@ from distill.nn import metrics, mlp
 from distill.nn.vector import Array
 from distill.system.rng import stream
 from distill.teacher import predictions, quality
+from distill.teacher.cache import keep
 from distill.teacher.predictions import class_order
 from distill.teacher.python_teacher import classes_of, depth_of, layers_of, method_of
 from distill.train.fit import OnEpoch, Trained, fit
-from distill.train.outputs import Answers, Respond, keep
+from distill.train.outputs import Answers, Respond
 
 
 @dataclass(frozen=True)
