@@ -116,7 +116,7 @@ def places_passed(path: Path) -> Iterator[Path]:
 def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """One .npz: the arrays, and the header as the plain JSON member `model.json`. Equal content gives equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)  # none of objects; NumPy before 2.1 takes allow_pickle for the name of an array
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(zipfile.ZipInfo(HEADER), json.dumps(header, indent=1, allow_nan=False))
     with atomic(path) as file:
