@@ -467,9 +467,9 @@ def test_an_interrupt_does_not_wait_for_the_items_in_work() -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see other processes")
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time; from distill import parallel\n"
+        "import os, sys, time; from distill.system import processes\n"
         "def work(one):\n    open(f'{sys.argv[1]}/{os.getpid()}', 'w').close(); time.sleep(60)\n"
-        "list(parallel.each(work, [1, 2], 2))"
+        "list(processes.each(work, [1, 2], 2))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as parent:
         deadline = time.monotonic() + 30

@@ -87,8 +87,8 @@ def test_a_folder_with_other_files_is_never_taken_for_a_run(tmp_path: Path) -> N
 
 def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from distill import store, errors\n"
-        "try:\n  with store.RunFolder(Path(sys.argv[1])): pass\n"
+        "import sys; from pathlib import Path; from distill import errors; from distill.report import run_folder\n"
+        "try:\n  with run_folder.RunFolder(Path(sys.argv[1])): pass\n"
         "except errors.OutputError as error: sys.exit(str(error))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
