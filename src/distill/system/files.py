@@ -14,7 +14,6 @@ from typing import IO, Any
 import numpy as np
 
 from distill.errors import DataError, OutputError
-from distill.nn.vector import Array
 from distill.system.arrays import HEADER
 from distill.system.file_kinds import ZIP, refuse_foreign
 
@@ -113,10 +112,10 @@ def places_passed(path: Path) -> Iterator[Path]:
     yield at
 
 
-def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
     """One .npz: the arrays, and the header as the plain JSON member `model.json`. Equal content gives equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # none of objects; NumPy before 2.1 takes allow_pickle for the name of an array
+    np.savez(buffer, **arrays)  # without allow_pickle, which NumPy before 2.1 takes for the name of an array
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(zipfile.ZipInfo(HEADER), json.dumps(header, indent=1, allow_nan=False))
     with atomic(path) as file:
