@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 import distill
 from distill.data import Rows
 from distill.nn.vector import Array
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 
 # How fast a shared machine is must never decide a test, nor which examples it happened to draw.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -69,6 +69,6 @@ def blobs(rows: int = 120, classes: int = 3, features: int = 4, seed: int = 0) -
     return rng.normal(size=(rows, features)) + 4 * rng.normal(size=(classes, features))[y], y
 
 
-def answered(logits: dict[str, Array]) -> dict[str, Answers]:
+def answered(logits: dict[str, Array]) -> dict[str, TeacherOutputs]:
     """Teachers by what they say of all rows."""
-    return {name: Answers(z, {}, np.arange(len(z))) for name, z in logits.items()}
+    return {name: TeacherOutputs(z, {}, np.arange(len(z))) for name, z in logits.items()}

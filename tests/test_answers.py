@@ -36,7 +36,7 @@ from distill.teacher import cache, predictions, sources
 from distill.teacher.cache import keep
 from distill.teacher.sources import listen, of_model
 from distill.train import outputs
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 
@@ -580,8 +580,8 @@ def test_the_folder_is_in_the_written_plan_and_beside_others_files(trained: Mode
 # --- whose rows they are ----------------------------------------------------------------------------------------------
 
 
-def some(ids: Any) -> Answers:
-    return Answers(np.zeros((len(ids), 2)), {}, np.asarray(ids))
+def some(ids: Any) -> TeacherOutputs:
+    return TeacherOutputs(np.zeros((len(ids), 2)), {}, np.asarray(ids))
 
 
 def test_answers_to_other_rows_are_refused_with_both() -> None:
@@ -650,7 +650,7 @@ def test_a_term_hears_the_weighted_mean_of_its_teachers(
     total = sum(weights.values())
     shares = tuple(sorted((name, weight / total) for name, weight in weights.items()))
     term = Term("response", 1.0, shares, {"combine": how, "temperature": temperature})
-    heard = {name: Answers(z, {}, np.arange(5)) for name, z in logits.items()}
+    heard = {name: TeacherOutputs(z, {}, np.arange(5)) for name, z in logits.items()}
     found = outputs.said(term, heard, np.array([4, 0, 2]))
     parts = {name: softmax(z, temperature) if how == "probabilities" else z for name, z in logits.items()}
     mean = sum(share * parts[name] for name, share in shares)[[4, 0, 2]]

@@ -27,7 +27,7 @@ from distill.train import loop, objective
 from distill.train.adapters import adapters
 from distill.train.fit import Trained
 from distill.train.objective import Objective, weight_at
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 from distill.train.threads import Team, team_of
 
 DEEP, OTHER = (24, 16), (20,)  # the hidden layers of the two teachers
@@ -40,7 +40,7 @@ def quiet(name: str, record: dict[str, Any]) -> None:
 
 
 @cache
-def taught() -> tuple[Data, dict[str, Answers]]:
+def taught() -> tuple[Data, dict[str, TeacherOutputs]]:
     """321 training rows of the digits (ten batches of 32 and a row), and what two trained teachers say of them."""
     rows = data.load(config.load({}).data, 0.8, 401, 0)
     answers = {}
@@ -74,7 +74,7 @@ def fit(
     plan: Student,
     courses: Mapping[str, Sequence[Stage]] | None = None,
     rows: Data | None = None,
-    answers: Mapping[str, Answers] | None = None,
+    answers: Mapping[str, TeacherOutputs] | None = None,
     threads: int = 1,
     **more: Any,
 ) -> dict[str, Trained]:
@@ -150,7 +150,7 @@ def measure(term: Term, one: Trained) -> float:
     return float(np.mean(found))
 
 
-def together(term: Term, answers: Mapping[str, Answers], batch: Any) -> Array | None:
+def together(term: Term, answers: Mapping[str, TeacherOutputs], batch: Any) -> Array | None:
     """What the term's teachers say of some rows: the textbook's ensemble, in float64."""
     said = [(share, answers[name].logits[batch].astype(np.float64)) for name, share in term.teachers]
     t = term.options.get("temperature", 1.0)
@@ -329,7 +329,7 @@ def test_adapters_are_no_part_of_the_model() -> None:
 SHARES = {"constant": lambda e: 0.0, "linear": lambda e: e, "cosine": lambda e: (1 - np.cos(np.pi * e)) / 2}
 
 
-def textbook(plan: Student, rows: Data, answers: Mapping[str, Answers]) -> tuple[list[float], Array, dict[str, Array]]:
+def textbook(plan: Student, rows: Data, answers: Mapping[str, TeacherOutputs]) -> tuple[list[float], Array, dict[str, Array]]:
     """Losses, weights and adapters by plain descent in float64, one term and one layer after the other."""
     sizes = (rows.features, *plan.hidden, len(rows.classes))
     start = Vector(mlp.shapes(sizes))
@@ -355,7 +355,7 @@ def textbook_step(
     w: list[Array],
     maps: dict[str, Array],
     rows: Rows,
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, TeacherOutputs],
     batch: Array,
 ) -> float:
     h, y = [held(rows)[batch].astype(np.float64)], rows.y[batch]
@@ -552,7 +552,7 @@ def test_a_term_of_weight_0_moves_no_bit(loss: str) -> None:
         assert bits(alone(student([{"loss": loss} | zero, LABELS], **keys))) == bits(plain)
 
 
-def shuffled_answers() -> dict[str, Answers]:
+def shuffled_answers() -> dict[str, TeacherOutputs]:
     """Teachers who say the same things of other rows."""
     turn = np.random.default_rng(5).permutation(321)
     return {
@@ -926,7 +926,7 @@ def test_a_peer_listens_to_all_the_others_as_to_an_ensemble_and_not_to_itself(lo
     for name in peers:
         start = Vector(mlp.shapes((64, *NARROW, 10)))
         mlp.initialise(start, stream(0, f"{name} weights"))
-        said[name] = Answers(mlp.logits(start, x), {}, np.arange(len(x)))
+        said[name] = TeacherOutputs(mlp.logits(start, x), {}, np.arange(len(x)))
     others = Term(loss, 0.3, (("peer1", 0.5), ("peer2", 0.5)), options | {"combine": "probabilities"})
     expected = fit(plan, {"student": (dataclasses.replace(stages[0], terms=(others,)),)}, answers=said)["student"]
     np.testing.assert_allclose(found["student"].model.weights.flat, expected.model.weights.flat, rtol=1e-4, atol=1e-6)

@@ -19,7 +19,7 @@ from distill.nn import features, losses, ops
 from distill.nn.vector import Array
 from distill.train import outputs
 from distill.train.adapters import adapters
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 
 # From shared/golden/losses.json, computed in float64 by another program: the "fixture", and the values named below.
 STUDENT = [[1, 2, 0.5, -1], [0, -0.5, 3, 1]]
@@ -776,7 +776,7 @@ def test_layer_by_layer_it_is_what_a_run_computes() -> None:
     progress = ProgressiveDistiller()
     value, gradient = progress.distill_layer(student, teacher)
     terms = [Term(name, 1.0, (("t", 1.0),), {"layers": ((1, 1),)}) for name in ("hint", "cosine")]
-    said = {"t": Answers(normal(6, 2), {1: teacher}, np.arange(6), 1)}
+    said = {"t": TeacherOutputs(normal(6, 2), {1: teacher}, np.arange(6), 1)}
     made = adapters(terms, said, (4, 3, 2), rng)
     assert made.shapes == {"t.1-1": progress.adapters[0].shape}
     assert made["t.1-1"] == pytest.approx(progress.adapters[0].astype(np.float32), rel=1e-6)

@@ -16,7 +16,7 @@ from distill.nn.vector import Array, Vector
 from distill.train import loop
 from distill.train.adapters import adapters
 from distill.train.objective import Objective
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 from distill.train.threads import team_of
 
 BATCHES = (1, 32)
@@ -244,10 +244,10 @@ def test_every_live_term_is_checked() -> None:
     assert {term.loss for terms in LIVE.values() for term in terms} == {*LOSSES, *FEATURES} - {"soft_cross_entropy"}
 
 
-def deep(n: int, x: Array) -> dict[str, Answers]:
+def deep(n: int, x: Array) -> dict[str, TeacherOutputs]:
     """Two teachers with hidden layers of 7 and 5 units, and the input as layer 0."""
     layers = {0: x, 1: np.abs(normal(n, 7, seed=5)), 2: np.abs(normal(n, 5, seed=6))}
-    return {name: Answers(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, name in enumerate("tu", start=3)}
+    return {name: TeacherOutputs(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, name in enumerate("tu", start=3)}
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["whole", "in shards"])

@@ -13,8 +13,8 @@ from distill.config.schema import LABELS_ONLY, Term
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array
 from distill.train import objective as room
-from distill.train.objective import Fold, Objective
-from distill.train.outputs import Answers
+from distill.train.objective import PrecomputedBatches, Objective
+from distill.train.outputs import TeacherOutputs
 
 CLASSES, ROWS = 5, 40
 TEACHERS = ("t", "u")
@@ -47,7 +47,7 @@ LABELLED = {
 }
 
 
-def answers(classes: int = CLASSES) -> dict[str, Answers]:
+def answers(classes: int = CLASSES) -> dict[str, TeacherOutputs]:
     rng = np.random.default_rng(1)
     return answered({name: 3 * rng.normal(size=(ROWS, classes)) for name in TEACHERS})
 
@@ -60,7 +60,7 @@ def logits(*shape: int, seed: int = 2) -> Array:
     return 2 * np.random.default_rng(seed).normal(size=shape)
 
 
-def folded(fold: Fold, rows: Array, z: Array, cuts: Sequence[int] = ()) -> tuple[Array, Array]:
+def folded(fold: PrecomputedBatches, rows: Array, z: Array, cuts: Sequence[int] = ()) -> tuple[Array, Array]:
     """Losses (batches,R) and gradients (batches,R,M,size) of logits of that shape, in shards that end at the cuts."""
     _, nets, classes, size = z.shape
     now, d = np.empty((nets, classes, size), z.dtype), np.full((nets, classes, size), np.nan, z.dtype)
@@ -77,7 +77,7 @@ def folded(fold: Fold, rows: Array, z: Array, cuts: Sequence[int] = ()) -> tuple
 
 
 def term_by_term(
-    terms: Sequence[Term], rows: Array, z: Array, y: Array, heard: dict[str, Answers]
+    terms: Sequence[Term], rows: Array, z: Array, y: Array, heard: dict[str, TeacherOutputs]
 ) -> tuple[float, Array]:
     """The loss and the gradient (M,size) of one batch's logits (M,size), one term after the other."""
     value, gradient = 0.0, np.zeros_like(z)
@@ -91,7 +91,7 @@ def term_by_term(
 
 def assert_the_sum_of_its_terms(lists: Sequence[Sequence[Term]], y: Array, batches: int, size: int) -> None:
     heard = answers()
-    fold = Fold(Objective(lists, y, heard, CLASSES, np.float64), batches, size)
+    fold = PrecomputedBatches(Objective(lists, y, heard, CLASSES, np.float64), batches, size)
     rows = np.random.default_rng(2).permutation(ROWS)[: batches * size]
     z = logits(batches, len(lists), CLASSES, size)
     losses, gradients = folded(fold, rows, z)
@@ -142,7 +142,7 @@ def test_one_function_serves_every_round_of_batches_and_keeps_nothing_of_the_las
     """As training calls it: made once, and called for whatever was loaded last."""
     lists, y = [LABELS_ONLY, LISTS["two teachers"]], labels(labelled)
     objective = Objective(lists, y, answers(), CLASSES, np.float64)
-    fold, now, d = Fold(objective, 2, 8), np.empty((2, CLASSES, 8)), np.empty((2, CLASSES, 8))
+    fold, now, d = PrecomputedBatches(objective, 2, 8), np.empty((2, CLASSES, 8)), np.empty((2, CLASSES, 8))
     gradient = fold.gradient(now, d)
     for seed in (2, 3, 4):
         rows = np.random.default_rng(seed).permutation(ROWS)[:16]
@@ -166,7 +166,7 @@ def test_shards_of_columns_together_are_the_whole(labelled: Array, cuts: tuple[i
     lists = [LABELS_ONLY, LISTS["several temperatures"]]
     rows, z = np.arange(24)[::-1].copy(), logits(3, 2, CLASSES, 8)
     objective = Objective(lists, labels(labelled), answers(), CLASSES, np.float64)
-    whole, sharded = (folded(Fold(objective, 3, 8), rows, z, some) for some in ((), cuts))
+    whole, sharded = (folded(PrecomputedBatches(objective, 3, 8), rows, z, some) for some in ((), cuts))
     np.testing.assert_allclose(sharded[0], whole[0], rtol=1e-12)
     np.testing.assert_allclose(sharded[1], whole[1], rtol=1e-12, atol=1e-16)
 
@@ -194,7 +194,7 @@ def test_no_neighbour_in_the_stack_moves_a_bit_of_a_networks_gradient(
         for at in {0, len(beside)}:
             lists: list[Sequence[Term]] = [*beside[:at], terms, *beside[at:]]
             beside_z = np.concatenate([*[other] * at, z, *[other] * (len(beside) - at)], axis=1)
-            fold = Fold(Objective(lists, labels(LABELLED["all"]), answers(classes), classes, dtype), batches, size)
+            fold = PrecomputedBatches(Objective(lists, labels(LABELLED["all"]), answers(classes), classes, dtype), batches, size)
             found.add(folded(fold, np.arange(batches * size) % ROWS, beside_z)[1][:, at].tobytes())
     assert len(found) == 1
 
@@ -203,7 +203,7 @@ def test_a_term_of_weight_0_is_not_computed() -> None:
     """Its teacher need not even have answered."""
     plain, padded = (HARD,), (HARD, said(0.0, 4.0), Term("cross_entropy", 0.0))
     rows, z = np.arange(24), logits(3, 1, CLASSES, 8).astype(np.float32)
-    found = [folded(Fold(Objective([terms], labels(LABELLED["all"]), {}, CLASSES), 3, 8), rows, z)
+    found = [folded(PrecomputedBatches(Objective([terms], labels(LABELLED["all"]), {}, CLASSES), 3, 8), rows, z)
              for terms in (plain, padded)]  # fmt: skip
     assert found[0][1].tobytes() == found[1][1].tobytes()
     assert found[0][0].tobytes() == found[1][0].tobytes()
@@ -229,7 +229,7 @@ def test_float32_is_close_to_float64(terms: Sequence[Term]) -> None:
     rows, z = np.arange(24), logits(3, 1, CLASSES, 8).astype(np.float32)
     (low, low_slope), (high, high_slope) = (
         folded(
-            Fold(Objective([terms], labels(LABELLED["all"]), answers(), CLASSES, dtype), 3, 8), rows, z.astype(dtype)
+            PrecomputedBatches(Objective([terms], labels(LABELLED["all"]), answers(), CLASSES, dtype), 3, 8), rows, z.astype(dtype)
         )
         for dtype in (np.float32, np.float64)
     )
@@ -243,7 +243,7 @@ def test_float32_is_close_to_float64(terms: Sequence[Term]) -> None:
 def test_float32_is_safe_at_extreme_logits(size: float) -> None:
     z = np.array([[size, -size, 0], [-size, size, 0]], np.float32)
     objective = Objective([LABELS_ONLY, (said(1.0, 1.0),)], np.array([0, 1]), answered({"t": -z / 2}), 3)
-    losses, gradients = folded(Fold(objective, 1, 2), np.arange(2), np.stack([z.T, z.T / 2])[None])
+    losses, gradients = folded(PrecomputedBatches(objective, 1, 2), np.arange(2), np.stack([z.T, z.T / 2])[None])
     assert np.isfinite(losses).all()
     assert np.isfinite(gradients).all()
     assert losses[0, 0] == 0  # every row's own class is certain
@@ -256,7 +256,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(dtype: type, most: f
     heard = answers()["t"]
     objective = Objective([(said(1.0, 4.0),)], np.zeros(ROWS, int), {"t": heard}, CLASSES, dtype)
     z = heard.logits.reshape(ROWS, 1, CLASSES, 1).astype(dtype)
-    losses, gradients = folded(Fold(objective, ROWS, 1), np.arange(ROWS), z)
+    losses, gradients = folded(PrecomputedBatches(objective, ROWS, 1), np.arange(ROWS), z)
     assert losses.max() <= most
     assert not np.signbit(losses).any()
     assert np.abs(gradients).max() <= most / 100
@@ -269,7 +269,7 @@ def test_logits_that_are_no_numbers_show_in_the_loss_of_their_network_and_batch_
     z = logits(3, 2, CLASSES, 8).astype(np.float32)
     z[1, 0, 2, 5] = bad
     with np.errstate(all="ignore"):
-        losses, gradients = folded(Fold(objective, 3, 8), np.arange(24), z)
+        losses, gradients = folded(PrecomputedBatches(objective, 3, 8), np.arange(24), z)
     wrong = np.zeros((3, 2), bool)
     wrong[1, 0] = True
     np.testing.assert_array_equal(~np.isfinite(losses), wrong)

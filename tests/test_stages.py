@@ -27,9 +27,9 @@ from distill.system.arrays import read_npz
 from distill.system.rng import stream
 from distill.train import fit as train
 from distill.train import loop
-from distill.train.adapters import adapters, pairs_of
+from distill.train.adapters import adapters, layer_pairs_of
 from distill.train.fit import Trained
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 
 HIDDEN = [12, 10]  # of the student; the teacher's layers have other widths
 LABELS = {"loss": "cross_entropy"}
@@ -42,7 +42,7 @@ def quiet(name: str, record: dict[str, Any]) -> None:
 
 
 @cache
-def taught() -> tuple[Data, dict[str, Answers]]:
+def taught() -> tuple[Data, dict[str, TeacherOutputs]]:
     """200 digits, of which 160 are trained on, and a made-up teacher of two hidden layers."""
     rows = data.load(config.load({}).data, 0.8, 200, 0)
     rng = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def taught() -> tuple[Data, dict[str, Answers]]:
     layers = {0: held(rows.train)} | {
         k: np.abs(rng.normal(size=(n, width))).astype(np.float32) for k, width in ((1, 16), (2, 14))
     }
-    return rows, {"teacher": Answers((3 * rng.normal(size=(n, 10))).astype(np.float32), layers, np.arange(n), 2)}
+    return rows, {"teacher": TeacherOutputs((3 * rng.normal(size=(n, 10))).astype(np.float32), layers, np.arange(n), 2)}
 
 
 def plan_of(*stages: Mapping[str, Any], **keys: Any) -> Student:
@@ -491,8 +491,8 @@ def test_the_map_of_the_documentation() -> None:
     plan = mapped({0: 0, 2: 1, 4: 2})
     (term,) = plan.student.terms
     assert term.options["layers"] == ((0, 0), (2, 1), (4, 2))
-    answers = {"deep": Answers(np.zeros((1, 10)), {}, np.arange(1), 4)}
-    assert pairs_of(term, answers, 2) == [(0, 0), (2, 1), (4, 2)]
+    answers = {"deep": TeacherOutputs(np.zeros((1, 10)), {}, np.arange(1), 4)}
+    assert layer_pairs_of(term, answers, 2) == [(0, 0), (2, 1), (4, 2)]
 
 
 FLAT = {"0": 0, "2": 1, "4": 2}

@@ -220,8 +220,8 @@ def heard(team: room.Team, rounds: int, together: float, alone: float) -> list[b
     """Which of so many rounds were shared, where a shared one takes so long and one of the caller alone so long."""
     ways = []
     for _ in range(rounds):
-        ways.append(team.together)
-        team.hear(together if team.together else alone)
+        ways.append(team.is_sharing)
+        team.record_time(together if team.is_sharing else alone)
     return ways
 
 
@@ -244,13 +244,13 @@ def test_a_team_comes_back_when_the_other_program_is_gone() -> None:
     with team_of(2) as team:
         assert not all(heard(team, 20, 5.0, 1.0)[-10:])
         heard(team, room.TRY_AFTER + 5, 0.5, 1.0)
-        assert team.together
+        assert team.is_sharing
 
 
 def test_a_team_rests_soon_after_another_program_has_come() -> None:
     with team_of(2) as team:
         heard(team, 30, 1.0, 1.8)
-        assert team.together
+        assert team.is_sharing
         assert not any(heard(team, 20, 5.0, 1.8)[-10:])
 
 
@@ -266,7 +266,7 @@ def test_while_a_team_rests_the_caller_does_everything_in_order() -> None:
     done: list[tuple[int, int]] = []
     with team_of(3) as team:
         heard(team, 10, 2.0, 1.0)
-        assert not team.together
+        assert not team.is_sharing
         team.run(lambda i: done.append((i, threading.get_ident())), range(50))
     assert done == [(i, threading.get_ident()) for i in range(50)]
 
@@ -275,8 +275,8 @@ def test_while_a_team_rests_the_caller_does_everything_in_order() -> None:
 def test_a_team_of_one_or_without_pace_heeds_no_time(threads: int, paced: bool) -> None:
     with team_of(threads, paced) as team:
         for _ in range(2 * room.TRY_AFTER):
-            assert team.together == (threads > 1)
-            team.hear(100.0)
+            assert team.is_sharing == (threads > 1)
+            team.record_time(100.0)
 
 
 def test_a_team_is_as_large_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from distill.system import rng as streams
 from distill.teacher import sources
 from distill.train import fit as train
 from distill.train import loop
-from distill.train.objective import Fold, Objective
+from distill.train.objective import PrecomputedBatches, Objective
 from distill.train.threads import ALONE, Team, team_of
 
 PLAN = config.load({"distillation": {"student_hidden": [5, 4], "learning_rate": 0.05, "batch_size": 8}}).student
@@ -264,7 +264,7 @@ def test_a_small_step_wakes_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
 class Moody(Team):
     """Works together and alone by turns."""
 
-    def hear(self, seconds: float) -> None:
+    def record_time(self, seconds: float) -> None:
         """Whatever it took."""
         self.together = not self.together
 
@@ -316,7 +316,7 @@ def test_clipping_looks_at_each_network_alone() -> None:
 # --- pairing ----------------------------------------------------------------------------------------------------------
 
 
-class Noted(Fold):
+class Noted(PrecomputedBatches):
     """Notes the rows that are loaded, by objective."""
 
     taken: dict[int, list[Array]]
@@ -337,7 +337,7 @@ def test_student_and_control_start_from_equal_weights_and_see_the_same_batches(m
 
     Noted.taken = {}
     monkeypatch.setattr(train, "steps", watched)
-    monkeypatch.setattr(loop, "Fold", Noted)
+    monkeypatch.setattr(loop, "PrecomputedBatches", Noted)
     results = small()
     taught, pair = starts
     assert (taught.ndim, pair.shape) == (1, (2, results.student.n_parameters))
@@ -360,7 +360,7 @@ def test_a_name_changes_nothing_and_a_stream_everything() -> None:
 @pytest.mark.parametrize("gathered", [1, 1000])
 def test_every_epoch_takes_every_row_once_in_a_new_order(gathered: int, monkeypatch: pytest.MonkeyPatch) -> None:
     Noted.taken = {}
-    monkeypatch.setattr(loop, "Fold", Noted)
+    monkeypatch.setattr(loop, "PrecomputedBatches", Noted)
     monkeypatch.setattr(loop, "GATHERED_BYTES", 0)
     monkeypatch.setattr(loop, "GATHERED_BATCHES", gathered)
     plan = config.load({"distillation": {"student_epochs": 3, "batch_size": 8}}).student
@@ -381,7 +381,7 @@ def test_the_order_of_the_rows_is_that_of_their_stream() -> None:
     objective = Objective([LABELS_ONLY], np.arange(21) % 2, {}, 2)
     rng, x = np.random.default_rng(7), np.zeros((21, 2), np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "Fold", Noted)
+        patch.setattr(loop, "PrecomputedBatches", Noted)
         list(loop.steps(Vector(mlp.shapes((2, 3, 2))), x, objective, plan, rng, ALONE))
     expected = np.random.default_rng(7)
     np.testing.assert_array_equal(

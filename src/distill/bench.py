@@ -1,7 +1,7 @@
 """How fast training is on this machine: seconds per step beside what its matrix products alone would take."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
@@ -9,86 +9,89 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import LABELS_ONLY, Config, Term, Training, heard
+from distill.config.schema import LABELS_ONLY, Config, Term, Training, heard, stages_of
 from distill.data import Data
 from distill.data.table import locate
-from distill.model import load_model
-from distill.nn import mlp
+from distill.model import load_model, network_for
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
 from distill.student import control_terms
 from distill.system import environment
 from distill.system.rng import stream
-from distill.train.adapters import adapters
-from distill.train.loop import Extras, shared, steps, work
+from distill.train.fit import initial_state
+from distill.train.loop import is_shared, steps
 from distill.train.objective import Objective
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 from distill.train.threads import Team, team_of
 
 SECONDS, REPEATS = 0.3, 5  # each measurement: so long, so often; the median counts
 
 
 def measure(plan: Config, data: Data) -> dict[str, Any]:
-    """Steps of the plan's teacher, and of student and control together, on the plan's data, for 1 thread and for all.
+    """Time steps of the plan's teacher, and of student and control together, on the plan's data, for 1 thread and for
+    all.
 
     Times are in microseconds per step, rates in GFLOP/s: the operations of a step's matrix products over its time, and
-    over the time of those products alone (`products`). The teacher's answers are random numbers, as nothing is trained.
+    over the time of those products alone (`products`). The teacher's outputs are random numbers, as nothing is trained.
     """
     stage = plan.student.stages[-1]
-    answers = {name: _random_answers(plan, name, data) for name in heard(stage.terms) if name in plan.teachers}
-    most = environment.threads(plan.performance.threads)
+    outputs = {name: _random_outputs(plan, name, data) for name in heard(stage.terms) if name in plan.teachers}
     cases: dict[str, tuple[Training, Sequence[Sequence[Term]]]] = {
-        name: (one, [LABELS_ONLY]) for name, one in plan.teachers.items() if one.origin == "trained"
+        name: (teacher, [LABELS_ONLY]) for name, teacher in plan.teachers.items() if teacher.origin == "trained"
     }
     peers = [stage.terms] * plan.student.peers
     together = "student, control and peers" if peers else "student and control"
     cases[together] = (plan.student, [control_terms(stage.terms), stage.terms, *peers])
-    found = {}
-    for name, (training, objectives) in cases.items():
-        sizes = (data.features, *training.hidden, len(data.classes))
-        weights = Vector(mlp.shapes(sizes), stack=(len(objectives),) if len(objectives) > 1 else ())
-        mlp.initialise(weights, stream(0, "bench weights"))
-        rows = min(training.batch_size, len(data.train))
-        flops = work(weights, rows)
+    most = environment.threads(plan.performance.threads)
+    models = {name: _measure(training, terms, data, outputs, most) for name, (training, terms) in cases.items()}
+    return {"models": models, "peak_memory_mb": _peak_memory()}
+
+
+def _measure(
+    training: Training,
+    terms: Sequence[Sequence[Term]],
+    data: Data,
+    outputs: Mapping[str, TeacherOutputs],
+    most_threads: int,
+) -> dict[str, Any]:
+    """The figures of the networks that train on these terms side by side."""
+    network, rows = network_for(training, data), min(training.batch_size, len(data.train))
+    one_stage = {str(r): stages_of(training, tuple(of_network)) for r, of_network in enumerate(terms)}
+    flops, figures = network.work(rows), {}
+    for threads in sorted({1, most_threads} if is_shared(network, rows) else {1}):
+        state = initial_state(one_stage, network, outputs, 0, "bench")
         labels = np.maximum(data.train.y, 0)
-        objective = Objective(objectives, labels, answers, len(data.classes), peers=range(1, len(objectives)))
-        terms = [term for one in objectives for term in one if term.matters]
-        carried = [adapters(terms, answers, sizes, stream(0, "bench adapters")) for _ in objectives]
-        tried = {}
-        for threads in sorted({1, most} if shared(weights, rows) else {1}):
-            with np.errstate(all="ignore"), one_thread(), team_of(threads, paced=False) as team:
-                step = _seconds(_steps(weights, data, objective, training, team, Extras(adapters=carried)))
-                products = _seconds(_products(weights, rows, team))
-            tried[str(threads)] = {
-                "step_us": 1e6 * step,
-                "products_us": 1e6 * products,
-                "gflops": flops / step / 1e9,
-                "products_gflops": flops / products / 1e9,
-                "outside_products": max(0.0, 1 - products / step),
-            }
-        found[name] = {"sizes": list(sizes), "batch_size": rows, "mflop": flops / 1e6, "threads": tried}
-    return {"models": found, "peak_memory_mb": _peak_memory()}
+        objective = Objective(terms, labels, outputs, len(data.classes), peers=range(1, len(terms)))
+        with np.errstate(all="ignore"), one_thread(), team_of(threads, paced=False) as team:
+            endless = replace(training, epochs=1_000_000)
+            losses = steps(network, state, data.train.x, objective, endless, team)
+            step = _seconds(lambda losses=losses: len(next(losses)[0]))  # type: ignore[misc]
+            products = _seconds(_products(state.weights, rows, team))
+        figures[str(threads)] = {
+            "step_us": 1e6 * step,
+            "products_us": 1e6 * products,
+            "gflops": len(terms) * flops / step / 1e9,
+            "products_gflops": len(terms) * flops / products / 1e9,
+            "outside_products": max(0.0, 1 - products / step),
+        }
+    return {
+        "sizes": list(network.units),
+        "batch_size": rows,
+        "mflop": len(terms) * flops / 1e6,
+        "threads": figures,
+    }
 
 
-def _random_answers(plan: Config, name: str, data: Data) -> Answers:
-    """Numbers in place of a teacher's answers; of one that comes from elsewhere, as of a network like the student."""
-    rng, one = stream(0, f"bench {name}"), plan.teachers[name]
-    widths = one.hidden if one.origin == "trained" else plan.student.hidden
-    if one.load is not None:
-        widths = load_model(locate(one.load)).sizes[1:-1]
-    rows = len(data.train)
+def _random_outputs(plan: Config, name: str, data: Data) -> TeacherOutputs:
+    """Numbers in place of a teacher's outputs; of one that comes from elsewhere, as of a network like the student."""
+    rng, teacher = stream(0, f"bench {name}"), plan.teachers[name]
+    network = network_for(teacher if teacher.origin == "trained" else plan.student, data)
+    if teacher.load is not None:
+        network = load_model(locate(teacher.load)).network
+    rows, (_, *widths, _) = len(data.train), network.units
     layers = {k: rng.standard_normal((rows, width), np.float32) for k, width in enumerate(widths, start=1)}
     logits = rng.standard_normal((rows, len(data.classes)), np.float32)
-    return Answers(logits, {0: data.train.x, **layers}, data.train.ids, len(widths))  # type: ignore[dict-item]
-
-
-def _steps(
-    weights: Vector, data: Data, objective: Objective, plan: Training, team: Team, extras: Extras
-) -> Callable[[], int]:
-    """A function that takes some steps, gathering, losses and updates included, and says how many."""
-    endless = replace(plan, epochs=1_000_000)
-    loop = steps(weights, data.train.x, objective, endless, stream(0, "bench batches"), team, extras)
-    return lambda: len(next(loop)[0])
+    return TeacherOutputs(logits, {0: data.train.x, **layers}, data.train.ids, len(widths))  # type: ignore[dict-item]
 
 
 def _products(weights: Vector, rows: int, team: Team) -> Callable[[], int]:

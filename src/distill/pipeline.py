@@ -16,16 +16,19 @@ from distill.data import Data
 from distill.data.table import Source
 from distill.errors import ConfigError, DistillError, OutputError
 from distill.report import paths
+from distill.report.experiment import Experiment
 from distill.report.record import Record
-from distill.report.results import Experiment, Results, collect
+from distill.report.results import Results, collect
 from distill.report.run_folder import teacher_file
-from distill.student import control_course, learn, view
+from distill.student import control_stages, student_data, train_student
 from distill.system import environment
 from distill.system.files import make_folder
 from distill.system.processes import each
-from distill.teacher.python_teacher import check_given
-from distill.teacher.sources import listen_to_all, needed, obtain, weak_notes
-from distill.train.fit import OnEpoch
+from distill.teacher.compute import compute_all, layers_needed
+from distill.teacher.python_teacher import check_python_teachers
+from distill.teacher.screening import weak_notes
+from distill.teacher.sources import obtain
+from distill.train.fit import OnEpoch, Run
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,17 +45,17 @@ def run(
 
     `config` is a Config, a mapping with the keys of a configuration file, or such a file's path; `overrides` are
     texts like "distillation.temperature=2". A file's run is kept in its run folder; a mapping's only where
-    `output.folder` names one. `on_epoch(model, record)` hears of every epoch. `teachers` are objects by name, anything
-    with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does not know
+    `output.folder` names one. `on_epoch(model, record)` is called with every epoch. `teachers` are objects by name,
+    anything with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does not know
     is added to it. Of several seeds, one that cannot be run is reported and the others go on. Raises a DistillError:
     ConfigError, DataError, DivergedError, OutputError, or itself where a teacher learned nothing; TypeError for an
     object that lacks a method.
     """
     started = perf_counter()
-    given = teachers or {}
-    check_given(given)
+    objects = teachers or {}
+    check_python_teachers(objects)
     source = as_dict(config) if isinstance(config, Config) else config
-    plan = load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
+    plan = load(source, overrides, {name: type(teacher).__name__ for name, teacher in objects.items()})
     if isinstance(config, Config):
         plan = plan.read_from(config.file, config.layer_files)
     paths.check(plan, {})
@@ -60,32 +63,33 @@ def run(
         make_folder(Path(plan.performance.cache))
     if words := paths.replaced(plan):
         log.warning(words)
-    threads, raw = environment.threads(plan.performance.threads), rows.read(plan.data)
-    left = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
+    threads, table = environment.threads(plan.performance.threads), rows.read(plan.data)
+    seeds = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
     failed: dict[int, DistillError] = {}
-    data = first_that_runs(left, failed, lambda seed: load_data(plan, seed, raw))
-    examine(plan, data, given)  # before the record, which clears what an interrupted run left
-    ready = {left[0]: data}
+    data = first_that_runs(seeds, failed, lambda seed: load_data(plan, seed, table))
+    examine(plan, data, objects)  # before the record, which clears what an interrupted run left
+    split = {seeds[0]: data}
     with Record(plan, on_epoch) as record:
 
-        def whole(seed: int) -> Experiment:
+        def first_experiment(seed: int) -> Experiment:
             record.restart()
-            kept = data if plan.evidence.share_teacher else ready.pop(seed, None)
-            return experiment(plan, seed, record, kept or load_data(plan, seed, raw), threads=threads, given=given)
+            shared = data if plan.evidence.share_teacher else split.pop(seed, None)
+            run = Run(seed, record.hear, threads)
+            return experiment(plan, shared or load_data(plan, seed, table), run, record, objects)
 
-        first = first_that_runs(left, failed, whole)
-        seeds = [first.figures(), *repeat(plan, first, left[1:], failed)]
-        for note in weak_notes(first.teachers, seeds, plan.evidence.seeds > 1):
+        first = first_that_runs(seeds, failed, first_experiment)
+        figures = [first.figures(), *repeat(plan, first, seeds[1:], failed)]
+        for note in weak_notes(first.teachers, figures, plan.evidence.seeds > 1):
             log.warning("%s", note)
-        lost = [{"seed": seed, "error": str(failed[seed])} for seed in sorted(failed)]
-        results = collect(plan, first, seeds, perf_counter() - started, lost)
+        errors = [{"seed": seed, "error": str(failed[seed])} for seed in sorted(failed)]
+        results = collect(plan, first, figures, perf_counter() - started, errors)
         record.finish(results)
-        first.end()
+        first.close()
     return results
 
 
 def first_that_runs(left: list[int], failed: dict[int, DistillError], make: Callable[[int], T]) -> T:
-    """What `make` gives under the first seed that it does not fail for; the seeds before it move from `left` to
+    """Return what `make` gives under the first seed that it does not fail for; the seeds before it move from `left` to
     `failed`. Raises the very first error where no seed is left."""
     while True:
         try:
@@ -110,72 +114,70 @@ def _give_up(seed: int, error: DistillError, failed: dict[int, DistillError]) ->
 
 def experiment(
     plan: Config,
-    seed: int,
-    record: Record,
     data: Data,
+    run: Run,
+    record: Record,
+    objects: Mapping[str, object],
     shared: Experiment | None = None,
-    threads: int = 1,
-    given: Mapping[str, object] | None = None,
-    first: bool = True,
+    quiet: bool = False,
 ) -> Experiment:
-    """Everything once under one seed; `shared` lends its teachers, and the labels that its student saw. Notes on
-    teachers are logged of the `first` seed alone."""
+    """Do everything once under one seed. `shared` lends its teachers, and the labels that its student saw; `quiet` logs
+    no notes on teachers."""
     teachers = dict(shared.teachers) if shared else {}
     for name in plan.teachers if not shared else ():
-        teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
-        for note in teachers[name].notes if first else ():
+        teachers[name] = obtain(name, plan, data, run, teachers, objects.get(name))
+        for note in () if quiet else teachers[name].notes:
             log.warning("%s", note)
         if trained := teachers[name].trained:
             record.keep(teacher_file(name, plan.teachers), trained)
-    seen = shared.seen if shared else view(plan.student, data, seed)
+    seen = shared.student_data if shared else student_data(plan.student, data, run.seed)
     stages = plan.student.stages
     if shared and shared.plan == plan:
-        answers = dict(shared.answers)
+        outputs = dict(shared.outputs)
     else:
-        listened = {name: teachers[name] for name in heard(plan.student.every_term) if name in teachers}
-        answers = listen_to_all(listened, seen.train, stages, len(plan.student.hidden), plan)
+        used = {name: teachers[name] for name in heard(plan.student.every_term) if name in teachers}
+        outputs = compute_all(used, seen.train, stages, len(plan.student.hidden), plan)
 
-    courses = {"control": control_course(stages), "student": stages}
     try:
-        learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)
+        trained_by_name = {"control": control_stages(stages), "student": stages}
+        networks = train_student(plan.student, trained_by_name, seen, outputs, run)
     except BaseException:
-        for one in answers.values():
-            one.end()
+        for of_teacher in outputs.values():
+            of_teacher.close()
         raise
-    if not all(one.unchanged() for one in teachers.values()):
+    if not all(teacher.is_unchanged() for teacher in teachers.values()):
         raise DistillError("a teacher's weights changed while the student was trained; this is a bug, report it")
-    learned = {name: record.keep(name, one) for name, one in learned.items()}
-    return Experiment(seed, data, seen, teachers, learned, answers, plan)
+    networks = {name: record.keep(name, trained) for name, trained in networks.items()}
+    return Experiment(run.seed, data, seen, teachers, networks, outputs, plan)
 
 
-def examine(plan: Config, data: Data, given: Collection[str] = ()) -> None:
-    """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for an
-    object that is not given."""
-    seed = plan.distillation.random_seed
-    for name, one in plan.teachers.items():
-        if one.origin == "python" and name not in given:
-            what = f"is an object from Python ({one.python}), and none is given"
+def examine(plan: Config, data: Data, objects: Collection[str] = ()) -> None:
+    """Read the teachers that stand in files, and raise as a run would for one that does not fit; so too for an object
+    from Python that is missing among `objects`."""
+    for name, teacher_plan in plan.teachers.items():
+        if teacher_plan.origin == "python" and name not in objects:
+            what = f"is an object from Python ({teacher_plan.python}), and none is given"
             raise ConfigError([f"teachers.{name}: {what}; call distill.run(..., teachers={{{name!r}: it}})"])
-        if one.origin in ("load", "predictions"):
-            found = obtain(name, plan, data, {}, seed, lambda *_: None)
-            needed(plan.student.stages, name, found.depth, len(plan.student.hidden))
+        if teacher_plan.origin in ("load", "predictions"):
+            teacher = obtain(name, plan, data, Run(plan.distillation.random_seed), {})
+            layers_needed(plan.student.stages, name, teacher.depth, len(plan.student.hidden))
 
 
 def repeat(
     plan: Config, first: Experiment, seeds: Sequence[int], failed: dict[int, DistillError]
 ) -> Iterator[dict[str, Any]]:
-    """The figures of the further seeds, in their order, computed on all cores; those that cannot be run go to
+    """Yield the figures of the further seeds, in their order, computed on all cores; those that cannot be run go to
     `failed`."""
-    quiet = Record(replace(plan, output=Output(None)), lambda name, epoch: None)
+    record = Record(replace(plan, output=Output(None)), lambda name, epoch: None)
     shared = first if plan.evidence.share_teacher else None
 
-    def once(seed: int) -> dict[str, Any] | DistillError:
+    def figures_of(seed: int) -> dict[str, Any] | DistillError:
         try:
             data = shared.data if shared else load_data(plan, seed, first.data.raw)
-            found = experiment(plan, seed, quiet, data, shared, threads, first=False)
-            figures = found.figures()
+            repeated = experiment(plan, data, Run(seed, record.hear, threads), record, {}, shared, quiet=True)
+            figures = repeated.figures()
             if not shared:
-                found.end()
+                repeated.close()
             return figures
         except NO_SEED_HELPS as error:
             error.args = (f"seed {seed}: {error}",)
@@ -183,29 +185,29 @@ def repeat(
         except DistillError as error:
             return error
 
-    workers = 1 if (asked := _asked_anew(plan)) else plan.evidence.workers
+    workers = 1 if (asked := _asked_per_batch(plan)) else plan.evidence.workers
     if asked and seeds:
         log.info("further seeds run in this process: an object from Python (%s) is asked about rows with noise", asked)
-    one_by_one = len(seeds) == 1 or workers == 1
-    threads = environment.threads(plan.performance.threads) if one_by_one else 1  # else the processes take the cores
-    for seed, found in zip(seeds, each(once, seeds, workers), strict=True):
-        if isinstance(found, DistillError):
-            _give_up(seed, found, failed)
+    in_turn = len(seeds) == 1 or workers == 1
+    threads = environment.threads(plan.performance.threads) if in_turn else 1  # else the processes take the cores
+    for seed, figures in zip(seeds, each(figures_of, seeds, workers), strict=True):
+        if isinstance(figures, DistillError):
+            _give_up(seed, figures, failed)
         else:
-            log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", found)
-            yield found
+            log.info("seed %(seed)d: student %(student_accuracy).4f, control %(control_accuracy).4f", figures)
+            yield figures
 
 
-def _asked_anew(plan: Config) -> str:
-    """The teachers that are objects from Python and answer for every batch anew. They never do in a forked process: a
-    library's threads do not exist there, and it would wait for them for ever."""
+def _asked_per_batch(plan: Config) -> str:
+    """The teachers that are objects from Python and compute outputs for every batch anew. They never do in a forked
+    process: a library's threads do not exist there, and it would wait for them for ever."""
     names = heard(plan.student.every_term) if plan.student.noise else ()
     return ", ".join(name for name in names if name in plan.teachers and plan.teachers[name].origin == "python")
 
 
 def load_data(plan: Config, seed: int | None = None, source: Source | None = None) -> Data:
-    """The rows of a plan under one seed, its own where none is given: split, scaled, each with its number in the file.
-    They are read unless `source` has them. Raises DataError."""
+    """Return the rows of a plan under one seed, its own where none is given: split, scaled, each with its number in the
+    file. They are read unless `source` has them. Raises DataError."""
     short, source = plan.distillation, source or rows.read(plan.data)
     seed = short.random_seed if seed is None else seed
     return rows.split(source, plan.data, short.train_ratio, short.max_samples, seed)

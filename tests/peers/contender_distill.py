@@ -18,7 +18,7 @@ from distill.nn import mlp  # noqa: E402
 from distill.nn.vector import Array, Vector  # noqa: E402
 from distill.train.loop import steps  # noqa: E402
 from distill.train.objective import Objective  # noqa: E402
-from distill.train.outputs import Answers  # noqa: E402
+from distill.train.outputs import TeacherOutputs  # noqa: E402
 from distill.train.threads import team_of  # noqa: E402
 
 
@@ -37,7 +37,7 @@ class Loop:
         self.life = ExitStack()  # ends with this object, and the team's threads with it
         self.team = self.life.enter_context(team_of(case.threads or environment.threads()))
         terms = [_terms(alpha) for alpha in case.alphas]
-        heard = {"teacher": Answers(answers, {}, np.arange(len(answers)))}
+        heard = {"teacher": TeacherOutputs(answers, {}, np.arange(len(answers)))}
         self.objective = Objective(terms, labels, heard, case.sizes[-1])
         settings = {
             "student_hidden": list(case.sizes[1:-1]),

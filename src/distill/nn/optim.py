@@ -1,93 +1,129 @@
-"""Optimisers on flat arrays, schedules as functions of the step.
+"""Optimisers on flat arrays, and schedules as functions of the step.
 
-An optimiser is made once per training, `make(parts, **options) -> update`, for the pieces of the weights and of their
-gradient, `[(w, g), ...]`, 1-D views; it holds its own state. `update(i, step, rate)` changes piece i of the weights in
-place, counting steps from 0; it allocates nothing, and leaves in g nothing of use.
+An optimiser is made once per training for the pieces of the weights and of their gradient, `[(w, g), ...]`, 1-D views.
+Its state is `moments`, flat arrays by name, as long as all pieces together. `update(i, step, rate)` changes piece i of
+the weights in place, counting steps from 0; it allocates nothing and overwrites g.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from distill.nn.vector import Array
 
-Parts = Sequence[tuple[Array, Array]]
-Update = Callable[[int, int, float], None]
-
-# A large model's weights, gradient and state are walked in pieces that stay in a core's cache.
+# A large model's weights, gradient and moments are walked in pieces that stay in a core's cache.
 BLOCK = 32_768
 
 
 def pieces(start: int, stop: int) -> list[slice]:
-    """The range in slices of at most BLOCK numbers."""
+    """Return the range in slices of at most BLOCK numbers."""
     return [slice(at, min(at + BLOCK, stop)) for at in range(start, stop, BLOCK)]
 
 
-def sgd(parts: Parts, *, momentum: float = 0.9, weight_decay: float = 0.0) -> Update:
+class Optimizer:
+    """What optimisers share: the pieces, each with its part of every moment."""
+
+    names: ClassVar[tuple[str, ...]]  # of the moments
+
+    def __init__(self, pieces: Sequence[tuple[Array, Array]], moments: Mapping[str, Array] | None = None) -> None:
+        """Take up `moments` where a training goes on, else start from zeros."""
+        ends = np.cumsum([len(g) for _, g in pieces])
+        self.dtype = pieces[0][1].dtype
+        # One array for each moment: the system backs a large one with large pages.
+        self.moments = dict(moments) if moments else {name: np.zeros(ends[-1], self.dtype) for name in self.names}
+        parts = zip(*(np.split(self.moments[name], ends[:-1]) for name in self.names), strict=True)
+        self.pieces = [(w, g, *moment) for (w, g), moment in zip(pieces, parts, strict=True)]
+
+    def update(self, i: int, step: int, rate: float) -> None:
+        """Change piece i of the weights."""
+        raise NotImplementedError
+
+    def _number(self, value: float = 0.0) -> Array:
+        """An array without a dimension, which NumPy multiplies by in half the time that it takes for a Python float."""
+        return np.array(value, self.dtype)
+
+
+class SGD(Optimizer):
     """Gradient descent with heavy-ball momentum (Polyak 1964): v = momentum v + g, w -= rate v.
 
     `weight_decay` is added to the gradient as weight_decay * w, as is usual for this optimiser.
     """
-    velocities = _zeros(parts)
-    keep, decay, speed = _numbers(parts, momentum, weight_decay, 0)
 
-    def update(i: int, step: int, rate: float) -> None:
-        (w, g), v = parts[i], velocities[i]
-        np.multiply(v, keep, out=v)
+    names = ("v",)
+
+    def __init__(
+        self,
+        pieces: Sequence[tuple[Array, Array]],
+        moments: Mapping[str, Array] | None = None,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(pieces, moments)
+        self.momentum, self.decay = self._number(momentum), self._number(weight_decay)
+        self.decays, self.rate = weight_decay > 0, self._number()
+
+    def update(self, i: int, step: int, rate: float) -> None:
+        """Change piece i of the weights."""
+        w, g, v = self.pieces[i]
+        np.multiply(v, self.momentum, out=v)
         np.add(v, g, out=v)
-        if weight_decay:
-            np.multiply(w, decay, out=g)
+        if self.decays:
+            np.multiply(w, self.decay, out=g)
             np.add(v, g, out=v)
-        speed[()] = rate
-        np.multiply(v, speed, out=g)
+        self.rate[()] = rate
+        np.multiply(v, self.rate, out=g)
         np.subtract(w, g, out=w)
 
-    return update
 
-
-def adam(
-    parts: Parts, *, weight_decay: float = 0.0, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
-) -> Update:
+class Adam(Optimizer):
     """Adam (Kingma and Ba 2015).
 
     With `weight_decay` it is AdamW, w -= rate * weight_decay * w, apart from the gradient (Loshchilov and Hutter 2019).
     """
-    # The moments are kept divided by 1 - beta, and every factor that is one number moves to the last lines.
-    moments = list(zip(_zeros(parts), _zeros(parts), strict=True))
-    keep1, keep2, shrink, floor, speed = _numbers(parts, beta1, beta2, 1, epsilon, 0)
 
-    def update(i: int, step: int, rate: float) -> None:
-        (w, g), (m, v) = parts[i], moments[i]
+    names = ("m", "v")
+
+    def __init__(
+        self,
+        pieces: Sequence[tuple[Array, Array]],
+        moments: Mapping[str, Array] | None = None,
+        *,
+        weight_decay: float = 0.0,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        super().__init__(pieces, moments)
+        self.betas, self.epsilon, self.weight_decay = (beta1, beta2), epsilon, weight_decay
+        self.beta1, self.beta2, self.shrink = self._number(beta1), self._number(beta2), self._number(1)
+        self.floor, self.rate = self._number(epsilon), self._number()
+
+    def update(self, i: int, step: int, rate: float) -> None:
+        """Change piece i of the weights.
+
+        The moments are held divided by 1 - beta, and every factor that is one number moves to the last lines.
+        """
+        w, g, m, v = self.pieces[i]
+        (beta1, beta2), decay = self.betas, self.weight_decay
         first = (1 - beta1) / (1 - beta1 ** (step + 1))
         second = math.sqrt((1 - beta2) / (1 - beta2 ** (step + 1)))
-        np.multiply(m, keep1, out=m)
+        np.multiply(m, self.beta1, out=m)
         np.add(m, g, out=m)
-        np.multiply(v, keep2, out=v)
+        np.multiply(v, self.beta2, out=v)
         np.multiply(g, g, out=g)
         np.add(v, g, out=v)
-        if weight_decay:
-            shrink[()] = 1 - rate * weight_decay
-            np.multiply(w, shrink, out=w)
-        floor[()], speed[()] = epsilon / second, rate * first / second
+        if decay:
+            self.shrink[()] = 1 - rate * decay
+            np.multiply(w, self.shrink, out=w)
+        self.floor[()], self.rate[()] = self.epsilon / second, rate * first / second
         np.sqrt(v, out=g)
-        np.add(g, floor, out=g)
+        np.add(g, self.floor, out=g)
         np.divide(m, g, out=g)
-        np.multiply(g, speed, out=g)
+        np.multiply(g, self.rate, out=g)
         np.subtract(w, g, out=w)
-
-    return update
-
-
-def _zeros(parts: Parts) -> list[Array]:
-    """A zero for every weight, in one array: the system backs a large one with large pages."""
-    ends = np.cumsum([len(g) for _, g in parts])
-    return np.split(np.zeros(ends[-1], parts[0][1].dtype), ends[:-1])
-
-
-def _numbers(parts: Parts, *values: float) -> list[Array]:
-    """Arrays without a dimension, which NumPy multiplies by in half the time that it takes for a Python float."""
-    return [np.array(value, parts[0][1].dtype) for value in values]
 
 
 def clip(gradient: Array, most: float) -> float:
@@ -113,7 +149,7 @@ def stepped(share: float) -> float:
     return 1.0 if share < 0.5 else 0.1 if share < 0.75 else 0.01
 
 
-OPTIMIZERS: dict[str, Callable[..., Update]] = {"adam": adam, "sgd": sgd}
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "sgd": SGD}
 SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "cosine": cosine, "step": stepped}
 
 

@@ -16,12 +16,12 @@ from distill.data import Data
 from distill.data.table import once_only
 from distill.errors import ConfigError, DataError, printable
 from distill.model import load_model
-from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
 from distill.report import plots
+from distill.report.experiment import MODELS
 from distill.report.paths import files_of, plan_file
-from distill.report.results import MODELS, SPLITS, WHENCE
+from distill.report.results import SPLITS, WHENCE
 from distill.report.run_folder import RUN_END, of_a_run, teacher_file
 
 UNSURE_ROWS = 12  # rows shown with their soft targets
@@ -229,7 +229,7 @@ def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
         if data.fingerprint() != results["data"]["sha256"]:
             raise DataError(f"{plan.data.source}: its rows are no longer those of the run")
         shown, student = data.judged[split], load_model(folder / "student.npz")
-        s, t = mlp.logits(student.weights, shown.x), _teacher_logits(folder, plan, results, shown.x)
+        (s, _), t = student.outputs(shown.x), _teacher_logits(folder, plan, results, shown.x)
     except (DataError, KeyError) as error:
         return f"<p>Left out, as the run's data are not at hand any more: {escape(str(error))}</p>"
     softened = [term.options["temperature"] for term in plan.student.terms if "temperature" in term.options]
@@ -254,7 +254,7 @@ def _teacher_logits(folder: Path, plan: Config, results: Mapping[str, Any], x: A
     for name in shares:
         if plan.teachers[name].origin != "trained":
             raise DataError(f"the teacher {name!r} is no network of the run")
-        members.append(mlp.logits(load_model(folder / f"{teacher_file(name, plan.teachers)}.npz").weights, x))
+        members.append(load_model(folder / f"{teacher_file(name, plan.teachers)}.npz").outputs(x)[0])
     return combine(members, list(shares.values()), "probabilities")
 
 

@@ -9,11 +9,13 @@ from typing import Any
 from distill.config.dump import dump
 from distill.config.schema import LABELS_ONLY, Config, heard, stages_of
 from distill.data import Data
-from distill.nn import mlp
+from distill.model import network_for
+from distill.nn.network import Network
 from distill.nn.vector import Array
+from distill.report.experiment import MODELS
 from distill.report.formula import formula
-from distill.report.results import MODELS, SPLITS, WHENCE, describe
-from distill.student import control_course, view
+from distill.report.results import SPLITS, WHENCE, describe
+from distill.student import control_stages, student_data
 
 
 def run_text(results: Mapping[str, Any]) -> str:
@@ -87,38 +89,36 @@ def _share(value: float | None) -> str:
 def plan_text(plan: Config, data: Data, *, nothing_written: bool = True) -> str:
     """The whole plan of a run and what it comes to, for `check`."""
     lines: list[str] = []
-    own = (data.features, *plan.student.hidden, len(data.classes))
-    for name, one in plan.teachers.items():
+    for name, teacher in plan.teachers.items():
         title = "teacher:" if not lines else ""
-        if one.origin == "trained":
-            size = (data.features, *one.hidden, len(data.classes))
-            what = f"{_layers(size)}, {mlp.count(size):,} parameters"
-            learns = formula(stages_of(one, one.terms)) if one.terms != LABELS_ONLY else ""
-            what += "" if name == "teacher" else f" ({name}{': ' + learns if learns else ''})"
+        if teacher.origin == "trained":
+            what = _size(network_for(teacher, data))
+            objective = formula(stages_of(teacher, teacher.terms)) if teacher.terms != LABELS_ONLY else ""
+            what += "" if name == "teacher" else f" ({name}{': ' + objective if objective else ''})"
         else:
-            what = f"from {WHENCE[one.origin]} ({name}: {getattr(one, one.origin)})"
+            what = f"from {WHENCE[teacher.origin]} ({name}: {getattr(teacher, teacher.origin)})"
         lines += _folded(title, what)
-    count = mlp.count(own)
+    student = network_for(plan.student, data)
     teachers = [plan.teachers[name] for name in heard(plan.student.every_term) if name in plan.teachers]
     teachers = teachers or [list(plan.teachers.values())[-1]]
-    known = all(one.origin == "trained" for one in teachers)
-    total = sum(mlp.count((data.features, *one.hidden, len(data.classes))) for one in teachers)
+    known = all(teacher.origin == "trained" for teacher in teachers)
+    total = sum(network_for(teacher, data).size for teacher in teachers)
     return "\n".join(
         [
             dump(plan),
-            _rows_text(describe(data, view(plan.student, data, plan.distillation.random_seed))),
+            _rows_text(describe(data, student_data(plan.student, data, plan.distillation.random_seed))),
             *lines,
-            f"student:     {_layers(own)}, {count:,} parameters",
-            f"compression: {total / count:.5f}" if known else "compression: -",
+            f"student:     {_size(student)}",
+            f"compression: {total / student.size:.5f}" if known else "compression: -",
             *_folded("objective:", formula(plan.student.stages)),
-            *_folded("control:", formula(control_course(plan.student.stages))),
+            *_folded("control:", formula(control_stages(plan.student.stages))),
             "The plan is sound; nothing was trained" + (" and nothing written." if nothing_written else "."),
         ]
     )
 
 
-def _layers(sizes: Sequence[int]) -> str:
-    return " - ".join(map(str, sizes))
+def _size(network: Network) -> str:
+    return f"{' - '.join(map(str, network.units))}, {network.size:,} parameters"
 
 
 def bench_text(figures: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""Predictions that another program made: logits or probabilities from .npy, .npz or .csv, checked against the data."""
+"""Files of predictions from another program: logits or probabilities as .npy, .npz or .csv, checked against the
+data."""
 
 import hashlib
 from collections.abc import Sequence
@@ -31,11 +32,11 @@ class Predictions:
     logits: Array
     place: Array
     kind: str
-    print: str
+    fingerprint: str
     notes: tuple[str, ...] = ()
 
     def of(self, ids: Array) -> Array | None:
-        """The logits of the rows of these numbers, or None where one has none."""
+        """Return the logits of the rows of these numbers, or None where a row has none."""
         places = np.where(ids < len(self.place), self.place[np.minimum(ids, len(self.place) - 1)], -1)
         return None if (places < 0).any() else self.logits[places]
 
@@ -48,18 +49,18 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
     header of a CSV, the array `classes` of an NPZ). `kind`: probabilities, logits, or auto, which goes by
     the numbers.
     """
-    found = locate(path)
-    if once_only(found):
+    file = locate(path)
+    if once_only(file):
         once = "can be read only once, and predictions are read by every seed"
         raise DataError(f"teacher {teacher!r}: {path}: {once}; write them to a file")
-    who = f"teacher {teacher!r}: {path}"
-    values, classes, named, ids = READERS.get(found.suffix.lower(), _csv)(found, data, who)
-    _check_shape(values, data, who)
-    places, notes = class_order(who, data.classes if classes is None else classes, data.classes)
+    subject = f"teacher {teacher!r}: {path}"
+    values, classes, named, ids = READERS.get(file.suffix.lower(), _csv)(file, data, subject)
+    _check_shape(values, data, subject)
+    places, notes = class_order(subject, data.classes if classes is None else classes, data.classes)
     values = values if places is None else values.take(places, axis=1)
     if named not in (None, *KINDS) or (kind != "auto" and named not in (None, kind)):
-        raise DataError(f"{who}: holds {named}, but kind is {kind}; name the array logits or probabilities")
-    logits, kind = as_logits(values, kind if named is None else named, who)
+        raise DataError(f"{subject}: holds {named}, but kind is {kind}; name the array logits or probabilities")
+    logits, kind = as_logits(values, kind if named is None else named, subject)
     total = data.source_rows
     if ids is None:
         if len(values) == total:
@@ -68,53 +69,58 @@ def read(path: str, kind: str, data: Data, teacher: str) -> Predictions:
             ids = data.train.ids
         else:
             what = f"{len(values)} rows, but the source has {total}, of which {len(data.train)} are trained on"
-            raise DataError(f"{who}: {what}; give either, or number them in a column {ROW!r}")
-    ids = _numbers(ids, len(values), total, who)
+            raise DataError(f"{subject}: {what}; give either, or number them in a column {ROW!r}")
+    ids = _numbers(ids, len(values), total, subject)
     place = np.full(total, -1)
     place[ids] = np.arange(len(ids))
     if (missing := data.train.ids[place[data.train.ids] < 0]).size:
         what = f"{len(values)} rows, and none for row {missing[0]} of the source, which is trained on"
-        raise DataError(f"{who}: {what} ({missing.size} of {len(data.train)} are missing); predict every training row")
+        raise DataError(f"{subject}: {what} ({missing.size} of {len(data.train)} are missing); predict each of them")
     there = np.flatnonzero(place >= 0)
     digest = hashlib.sha256(logits[place[there]].tobytes() + there.tobytes()).hexdigest()
     return Predictions(logits, place, kind, digest, notes)
 
 
-def class_order(who: str, theirs: Sequence[Any], classes: Sequence[Any]) -> tuple[Array | None, tuple[str, ...]]:
-    """Where each class of the data stands among those that a teacher names, and a note of it; (None, ()) where both
-    have one order. Raises DataError where they are not the same classes."""
-    if (what := difference(theirs, classes)) is None:
+def class_order(
+    subject: str, teacher_classes: Sequence[Any], classes: Sequence[Any]
+) -> tuple[Array | None, tuple[str, ...]]:
+    """Return where each class of the data stands among those that a teacher names, and a note of it; (None, ()) where
+    both have the same order. Raises DataError where they are not the same classes."""
+    if (what := difference(teacher_classes, classes)) is None:
         return None, ()
-    named, wanted = ([spelled(label) for label in some] for some in (theirs, classes))
+    named, wanted = ([spelled(label) for label in some] for some in (teacher_classes, classes))
     place = {label: i for i, label in enumerate(named)}
     if len(named) == len(wanted) and place.keys() == set(wanted):
-        note = f"{who}: its classes, {listing(named)}, were put into the order of the data's"
+        note = f"{subject}: its classes, {listing(named)}, were put into the order of the data's"
         return np.array([place[label] for label in wanted]), (note,)
     lacking = [label for label in wanted if label not in place]
     advice = "name the same classes, in any order"
     if lacking and place.keys() < set(wanted):
         advice = f"fit it on rows of every class, or give it a column for {listing(lacking)} too"
-    raise DataError(f"{who}: {what}; {advice}")
+    raise DataError(f"{subject}: {what}; {advice}")
 
 
-def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
-    """Logits (N,M) float32 of either kind of numbers, and which kind it is; the logits of probabilities are their
-    logarithms, none smaller than that of 1e-6. Raises DataError."""
+def as_logits(values: Array, kind: str, subject: str) -> tuple[Array, str]:
+    """Return logits (N,M) float32 of either kind of numbers, and which kind it is. Raises DataError.
+
+    The logits of probabilities are their logarithms, none smaller than that of 1e-6.
+    """
     with np.errstate(over="ignore"):
         small, values = np.asarray(values, np.float32), np.asarray(values, np.float64)
     if not np.isfinite(small).all():
         row = int(np.argwhere(~np.isfinite(small))[0, 0])
-        raise DataError(f"{who}: row {row} is not finite: {values[row].tolist()[:6]}; give finite numbers of float32")
+        what = f"row {row} is not finite: {values[row].tolist()[:6]}"
+        raise DataError(f"{subject}: {what}; give finite numbers of float32")
     sums = values.sum(axis=1)
-    shares = ((values >= 0) & (values <= 1 + SUM_WITHIN)).all(axis=1)
-    fits = shares & (np.abs(sums - 1) <= SUM_WITHIN)
-    if kind == "auto" and shares.all() and not fits.all():
+    in_range = ((values >= 0) & (values <= 1 + SUM_WITHIN)).all(axis=1)
+    fits = in_range & (np.abs(sums - 1) <= SUM_WITHIN)
+    if kind == "auto" and in_range.all() and not fits.all():
         row = int(np.argmin(fits))
         what = f"numbers from 0 to 1, as of probabilities, but row {row} sums to {sums[row]:.6g}"
-        raise DataError(f"{who}: {what}; set kind to logits or probabilities, and mend the sums")
+        raise DataError(f"{subject}: {what}; set kind to logits or probabilities, and mend the sums")
     if kind == "auto" and not fits.all() and (total := _one_total(values) or _counts(values)):
         what = f"no number is negative and {total}, as of percentages or counts"
-        raise DataError(f"{who}: {what}; divide each row by its sum, or set kind: logits")
+        raise DataError(f"{subject}: {what}; divide each row by its sum, or set kind: logits")
     kind = ("probabilities" if fits.all() else "logits") if kind == "auto" else kind
     if kind == "logits":
         return small, kind
@@ -122,7 +128,7 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
         row = int(np.argmin(fits))
         what = f"row {row} is {values[row].tolist()[:6]}, with a sum of {sums[row]:.6g}"
         advice = "divide each row by its sum" if _one_total(values) else "mend them, or give logits as such"
-        raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; {advice}")
+        raise DataError(f"{subject}: {what}; probabilities are from 0 to 1 and sum to 1; {advice}")
     return np.log(np.maximum(values, LEAST)).astype(np.float32), kind
 
 
@@ -141,47 +147,48 @@ def _counts(values: Array) -> str:
     return "all are whole" if counts else ""
 
 
-def _check_shape(values: Declared, data: Data, who: str) -> None:
+def _check_shape(values: Declared, data: Data, subject: str) -> None:
     """Raise DataError for values of a wrong shape, which need not be read as yet."""
     m = len(data.classes)
     if len(values.shape) != 2 or values.dtype.kind not in "fiu" or values.shape[1] != m:
         what = f"numbers of shape {values.shape} ({values.dtype})"
-        raise DataError(f"{who}: {what}; must be (rows, {m}), a column a class")
+        raise DataError(f"{subject}: {what}; must be (rows, {m}), a column a class")
     if values.shape[0] > data.source_rows:
         known = f"the source has {data.source_rows}, of which {len(data.train)} are trained on"
-        raise DataError(f"{who}: {values.shape[0]} rows, but {known}; give either, or number them in a column {ROW!r}")
+        what = f"{values.shape[0]} rows, but {known}"
+        raise DataError(f"{subject}: {what}; give either, or number them in a column {ROW!r}")
 
 
-def _numbers(ids: Array, count: int, total: int, who: str) -> Array:
+def _numbers(ids: Array, count: int, total: int, subject: str) -> Array:
     ids = np.asarray(ids)
-    _check_numbers(ids, count, who)
+    _check_numbers(ids, count, subject)
     if not (ids == np.floor(ids)).all():
-        raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
+        raise DataError(f"{subject}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
     if (outside := ids[(ids < 0) | (ids >= total)]).size:
         what = f"row {outside[0]} is not in the source, whose rows are 0 to {total - 1}"
-        raise DataError(f"{who}: {what}; number the rows as in the source, from 0")
+        raise DataError(f"{subject}: {what}; number the rows as in the source, from 0")
     ids = ids.astype(np.int64)
     numbers, counts = np.unique(ids, return_counts=True)
     if (counts > 1).any():
         row = int(np.argmax(counts > 1))
-        raise DataError(f"{who}: row {numbers[row]} has {counts[row]} predictions; give one")
+        raise DataError(f"{subject}: row {numbers[row]} has {counts[row]} predictions; give one")
     return ids
 
 
-def _check_numbers(ids: Declared, count: int, who: str) -> None:
+def _check_numbers(ids: Declared, count: int, subject: str) -> None:
     if ids.shape != (count,) or ids.dtype.kind not in "iuf":
-        raise DataError(f"{who}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
+        raise DataError(f"{subject}: {ROW!r} of {ids.dtype} {ids.shape}; must be {count} whole numbers, a row's each")
 
 
-Found = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
+Read = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, classes, kind, rows
 
 
-def _npy(path: Path, data: Data, who: str) -> Found:
-    _check_shape(declared_npy(path), data, who)
+def _npy(path: Path, data: Data, subject: str) -> Read:
+    _check_shape(declared_npy(path), data, subject)
     return read_npy(path), None, None, None
 
 
-def _npz(path: Path, data: Data, who: str) -> Found:
+def _npz(path: Path, data: Data, subject: str) -> Read:
     with open_npz(path) as file:
         named = [name for name in KINDS if name in file.names]
         others = [name for name in file.names if name not in (ROW, "classes")]
@@ -194,15 +201,15 @@ def _npz(path: Path, data: Data, who: str) -> Found:
         declared = file.declared([values, *extras])
         if "classes" in extras and (len(shape := declared["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
             raise DataError(f"{path}: classes of shape {shape}; must be a list of {len(data.classes)} names")
-        _check_shape(declared[values], data, who)
+        _check_shape(declared[values], data, subject)
         if ROW in extras:
-            _check_numbers(declared[ROW], declared[values].shape[0], who)
+            _check_numbers(declared[ROW], declared[values].shape[0], subject)
         arrays = file.read(declared)
     classes = arrays["classes"].tolist() if "classes" in extras else None
     return arrays[values], classes, named[0] if named else None, arrays.get(ROW)
 
 
-def _csv(path: Path, data: Data, who: str) -> Found:
+def _csv(path: Path, data: Data, subject: str) -> Read:
     """Columns named as the classes, or p_CLASS as `predict` writes them; in front perhaps `row` or `class`."""
     names, counts = tuple(map(spelled, data.classes)), (data.source_rows, len(data.train))
     sheet = read_sheet(path, "auto", names, planned=False, same=spelled)
@@ -227,7 +234,7 @@ def _csv(path: Path, data: Data, who: str) -> Found:
         and all(name.startswith("p_") for name in classes)
     )
     if prefixed and classes:
-        classes = [one.removeprefix("p_") for one in classes]
+        classes = [name.removeprefix("p_") for name in classes]
     return values, classes, "probabilities" if prefixed else None, ids
 
 
