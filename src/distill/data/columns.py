@@ -16,6 +16,7 @@ from distill.nn.vector import Array
 ID_NAME = re.compile(r"(?:.*[ _.-])?(?:id|idx|index|row|row[ _]?(?:id|nr|no|num|number|names?)|nr|no|#)|unnamed:.*")
 LABEL_NAMES = ("label", "class", "target", "y", "species", "labels", "classes", "category", "type", "outcome", "kind")
 LEAST_ROWS = 10  # among fewer, a feature may equal the label by chance
+SURE_NAMES = ("label", "class", "target", "species")  # of a label, whatever the file
 ROWS_PER_VALUE, LARGEST = 5, 1000  # of a column that looks like a label; whole numbers beyond are measurements
 SAMPLE, SHOWN = 1000, 5
 
@@ -29,6 +30,8 @@ def column_notes(table: Table, columns: Sequence[int]) -> tuple[str, ...]:
         name = None if table.names is None else table.names[k]
         if name == "":
             reasons.setdefault(k, []).append("has no name")
+        if name is not None and normal(name).casefold() in SURE_NAMES:
+            reasons.setdefault(k, []).append(f"is called {name}")
         if count_rows[k] and (x[:, k] == x[0, k] + np.arange(len(x))).all():
             reasons.setdefault(k, []).append("counts the rows")
         elif name is not None and (not name or ID_NAME.fullmatch(name.casefold())) and _numbers_rows(x[:, k]):
@@ -43,10 +46,20 @@ def column_notes(table: Table, columns: Sequence[int]) -> tuple[str, ...]:
         lines[SHOWN:] = [f"{len(lines) - SHOWN} further columns are as odd; see data.drop"]
     constant = np.flatnonzero(np.fmin.reduce(x, axis=0) == np.fmax.reduce(x, axis=0)).tolist()
     if constant and len(x) > 1:
-        names = [str(columns[k]) if table.names is None else table.names[k] for k in constant[:SHOWN]]
-        what = f"{len(constant)} constant feature{'s' if len(constant) > 1 else ''}"
-        lines.append(f"{what}: {', '.join(names)}{', ...' if len(constant) > SHOWN else ''}; data.drop leaves them out")
+        names = [_named(table, k, columns[k]) for k in constant[:SHOWN]]
+        more = ", ..." if len(constant) > SHOWN else ""
+        what = f"{len(constant)} constant feature{'s' if len(constant) > 1 else ''}: {', '.join(names)}{more}"
+        drop = ", ".join(str(columns[k]) for k in constant[:SHOWN]) + more
+        lines.append(f"{what}; data.drop: [{drop}] leaves {'them' if len(constant) > 1 else 'it'} out")
     return tuple(lines)
+
+
+def _named(table: Table, feature: int, column: int) -> str:
+    """A column by its name, or by its index where that tells nothing, or is a number and may be taken for one."""
+    name = "" if table.names is None else table.names[feature]
+    if name and whole(name) is None:
+        return name
+    return f"column {column}" + ("" if table.names is None else f" ({name!r})")
 
 
 def equal_to_label(table: Table) -> list[int]:
@@ -67,6 +80,11 @@ def equal_to_label(table: Table) -> list[int]:
         left = [k for k in np.flatnonzero(apart & alike).tolist() if (block[rows, k] == values[y, k]).all()]
         equal += [part.start + k for k in left]
     return equal
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a column of this name is likely to be the label."""
+    return normal(name).casefold() in LABEL_NAMES
 
 
 def like_labels(columns: Iterable[tuple[int, str | None, Sequence[str]]]) -> list[tuple[int, int]]:

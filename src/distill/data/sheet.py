@@ -217,7 +217,8 @@ def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> b
         return all(field and not is_number(field) for field in first)
     columns = list(zip(*below, strict=True))
     numeric = [i for i, column in enumerate(columns) if i != label and _of_numbers(column)]
-    twice = len(set(first)) < len(first)
+    names = [name for name in first if name]
+    twice = len(set(names)) < len(names)
     if not numeric:
         return not twice and not any(field in column for field, column in zip(first, columns, strict=True))
     texts = sum(not is_number(first[i]) and first[i].lower() not in NO_VALUE for i in numeric)
