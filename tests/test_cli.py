@@ -628,12 +628,12 @@ def test_too_little_memory_is_said_plainly(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 @pytest.mark.parametrize("large", [[], [*LARGE, "performance.threads=3"]], ids=["one thread", "three threads"])
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
     folder: Path, number: int, exit_code: int, large: list[str]
 ) -> None:
-    # SIGINT may be ignored where the tests themselves run in the background, and a child inherits that
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from distill.cli import main; "
+    # a signal may be ignored where the tests themselves run in the background, and a child inherits that
+    code = f"import signal; signal.signal({number:d}, signal.default_int_handler); from distill.cli import main; "
     arguments = ["--config", "small.yaml", *(f"--set={one}" for one in (*large, "student.epochs=1000000"))]
     command = [sys.executable, "-c", f"{code}raise SystemExit(main({arguments}))"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as at_the_end:
@@ -651,9 +651,9 @@ def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
 
 
 def heeds_signals(process: int) -> bool:
-    """Whether a process has a handler of its own for SIGTERM."""
+    """Whether a process has handlers of its own, of which SIGHUP's comes last."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
-    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+    return bool(caught and int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)
 
 
 def children(process: int) -> list[str]:
@@ -662,7 +662,7 @@ def children(process: int) -> list[str]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc to see other processes")
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: int, workers: int) -> None:
     rng = random.Random(workers + number)
     (folder / "tmp").mkdir()
@@ -676,7 +676,7 @@ def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: 
                 stderr=subprocess.PIPE,
                 text=True,
                 env=os.environ | {"TMPDIR": str(folder / "tmp")},
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGINT, signal.SIGHUP)],
             ) as process,
             contextlib.ExitStack() as at_the_end,
         ):
@@ -689,7 +689,7 @@ def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: 
                 time.sleep(pause)
                 process.send_signal(number)
             _, err = process.communicate(timeout=60)
-        by = "Ctrl-C" if number == signal.SIGINT else "signal 15"
+        by = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
         assert (process.returncode, err) == (128 + number, f"error: stopped by {by}\n")
         assert not any(Path("/proc", child).exists() for child in left)
         assert not list((folder / "tmp").iterdir())

@@ -596,8 +596,10 @@ def test_every_kind_of_scaling(tmp_path: Path) -> None:
         "auto": [[0, 1 / 3, 0], [4 / 30, 1, 0]],
     }
     for kind, scaled in expected.items():
-        np.testing.assert_allclose(fitted(kind, x).apply(x), scaled, atol=1e-6)
-    assert fitted("auto", x).kind == "pixels"
+        scaling = fit(kind, x, np.arange(len(x)), pictures=True)
+        np.testing.assert_allclose(scaling.apply(x), scaled, atol=1e-6)
+    assert fitted("auto", x).kind == "standard"  # bytes in a table of a few columns are no pixels
+    assert fitted("auto", np.tile(x, 20)).kind == "pixels"
     assert fitted("auto", x.astype(float)).kind == fitted("auto", x.astype(np.uint16)).kind == "standard"
 
 
@@ -634,10 +636,12 @@ def test_auto_measures_the_many_and_bounds_the_few(tmp_path: Path, name: str) ->
     scaled, usual = fitted("auto", x).apply(x), fitted("standard", x).apply(x)
     assert fitted("auto", x).kind == "standard"
     np.testing.assert_array_equal(scaled[:, 0], usual[:, 0])  # an ordinary column beside it keeps every bit
-    assert np.abs(scaled).max() <= 5
+    assert np.abs(scaled).max() <= 20  # beyond 5 in logarithms
+    tail = np.flatnonzero(scaled[:, 1] > 5)
+    assert len(np.unique(scaled[tail, 1])) == len(np.unique(x[tail, 1]))  # which keep apart what differs
     many = scaled[ODD[name] == np.median(ODD[name]), 1]
     assert not many.any()  # the zeros of a sparse one stay zeros
-    away = np.abs(scaled[~np.isin(scaled[:, 1], [0, 5, -5]), 1])
+    away = np.abs(scaled[(scaled[:, 1] != 0) & (np.abs(scaled[:, 1]) < 5), 1])
     assert 0.2 < (np.median(away) if len(away) else 1) < 1.5
     (tmp_path / "rows.csv").write_text(
         "\n".join(["a,odd,kind", *(f"{a},{'' if np.isnan(b) else b},{i % 2}" for i, (a, b) in enumerate(x))])
@@ -656,7 +660,7 @@ def test_auto_leaves_ordinary_columns_as_standard_has_them() -> None:
 
 def test_no_training_row_is_too_far_out_for_auto() -> None:
     x = 10 ** RNG.uniform(-300, 100, (400, 2))
-    assert np.abs(fitted("auto", x).apply(x)).max() <= 5
+    assert np.abs(fitted("auto", x).apply(x)).max() <= 40
 
 
 def test_an_explicit_scale_is_kept_and_what_it_does_is_noted(tmp_path: Path) -> None:
@@ -669,7 +673,8 @@ def test_an_explicit_scale_is_kept_and_what_it_does_is_noted(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["pixels", "standard", "minmax"])
 def test_a_test_set_and_new_rows_far_outside_the_training_rows_are_bounded_and_noted(tmp_path: Path, kind: str) -> None:
-    x = RNG.integers(0, 17, (200, 3)).astype(np.uint8 if kind == "pixels" else float)
+    x = RNG.integers(0, 17, (200, 3, 1) if kind == "pixels" else (200, 3))
+    x = x.astype(np.uint8 if kind == "pixels" else float)
     far, scale = x[:20].copy(), "minmax" if kind == "minmax" else "auto"
     far[:5, 1], far[7, 2] = 250, 200
     np.savez(tmp_path / "rows.npz", X=x, y=np.arange(200) % 2, X_test=far, y_test=np.arange(20) % 2)

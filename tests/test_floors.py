@@ -38,6 +38,7 @@ ORDERED = (
         "config",
     ),
     ("arrays", "store"),
+    ("interrupts", "parallel"),
     ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
     (
         "data.split",

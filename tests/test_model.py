@@ -71,14 +71,15 @@ def test_equal_models_make_equal_files_and_the_header_is_plain_json(tmp_path: Pa
 
 
 def test_a_bound_is_kept_in_the_file_and_a_file_without_one_means_what_it_meant(tmp_path: Path) -> None:
-    """A row far outside of the training rows answers as one at the bound; an older file answers without it."""
+    """A row far outside of the training rows answers as one at its edge; an older file answers without it."""
     x, y = blobs(300)
     x[::50, 2] = 1e6
     np.savez(tmp_path / "rows.npz", X=x, y=y)
     model = distill.run({"data": {"source": str(tmp_path / "rows.npz")}}, ["student.epochs=1"]).student
     model.save(tmp_path / "model.npz")
     back, scaling = distill.load_model(tmp_path / "model.npz"), model.scaling
-    far, edge = np.full((1, 4), 1e9), scaling.undo(np.array([[10, 10, 5, 10.0]]))
+    far, edge = np.full((1, 4), 1e9), scaling.undo(np.full((1, 4), 10.0))
+    edge[0, 2] = 1e6
     assert back.logits(far).tobytes() == model.logits(far).tobytes()
     np.testing.assert_allclose(back.logits(far), back.logits(edge), rtol=1e-5)
     assert back.scaling.far(np.concatenate([x, far])).tolist() == [1, 1, 1, 1]

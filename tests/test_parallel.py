@@ -1,9 +1,12 @@
 """Workers: forked processes that share the items, run no code that may own threads, and never end in silence."""
 
+import gc
+import itertools
 import logging
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -32,6 +35,16 @@ class Homebound:
         shown = x.reshape(len(x), -1).sum(axis=1).astype(int)
         p[np.arange(len(x)), shown % 10] += 1
         return p / p.sum(axis=1, keepdims=True)
+
+
+class Owner:
+    """Something that would wait for its threads when it is taken away."""
+
+    itself: Any = None
+    finalised: Any = None
+
+    def __del__(self) -> None:
+        self.finalised.value += 1
 
 
 class Pids(logging.Handler):
@@ -105,6 +118,46 @@ def test_workers_that_do_nothing_end_in_a_message(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(distill.DistillError, match=r"did no work for 1 s.*set evidence\.workers: 1"):
         next(results)
     assert multiprocessing.active_children() == []
+
+
+def test_what_a_terminal_sends_is_left_to_the_parent() -> None:
+    def struck(number: int) -> int:
+        os.kill(os.getpid(), number)
+        return number
+
+    numbers = [signal.SIGHUP, signal.SIGINT, signal.SIGHUP]
+    assert list(parallel.each(struck, numbers, 2)) == numbers
+
+
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_threads_that_only_wait_are_no_work(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch)
+    looks = itertools.count()
+    monkeypatch.setattr(parallel, "_seconds", lambda _: next(looks) * parallel.POLL * parallel.LEAST_WORK * share)
+    results = parallel.each(lambda _: time.sleep(2.5), [0, 1], 2)
+    if share > 1:
+        assert list(results) == [None, None]
+    else:
+        with pytest.raises(distill.DistillError, match="did no work"):
+            next(results)
+
+
+def test_what_a_worker_leaves_is_gone_and_what_it_inherits_is_not_finalised() -> None:
+    finalised, kept = multiprocessing.get_context("fork").Value("i", 0), [Owner()]
+    kept[0].itself, kept[0].finalised = kept[0], finalised
+    gc.disable()
+    try:
+        kept.clear()  # garbage, which only a collection takes away
+
+        def work(_: int) -> str:
+            gc.collect()
+            return tempfile.mkstemp()[1]
+
+        left = list(parallel.each(work, [1, 2, 3], 2))
+        assert finalised.value == 0
+    finally:
+        gc.enable()
+    assert not any(Path(path).exists() for path in left)
 
 
 @needs_proc

@@ -97,7 +97,7 @@ PLACEMENTS: dict[str, tuple[Callable[[], list[str]], str | None]] = {
     "an absolute one": (lambda: load(Path(PARTIAL, "teacher.npz").absolute()), "teachers.teacher.load"),
     "a link to it": (lambda: load(link("mine.npz", f"{PARTIAL}/teacher.npz")), "teachers.teacher.load"),
     "a linked folder": (lambda: load(link("mine", PARTIAL) + "/teacher.npz"), "teachers.teacher.load"),
-    "a hard link": (lambda: load(hard_link()), "teachers.teacher.load"),
+    "a hard link": (lambda: load(hard_link()), "teachers.teacher.load: mine.npz is the same file as one in"),
     "a link in it": (
         lambda: load(link(f"{PARTIAL}/peer1.npz", "runs/done/teacher.npz")),
         "teachers.teacher.load",
@@ -145,6 +145,16 @@ PLACEMENTS: dict[str, tuple[Callable[[], list[str]], str | None]] = {
     "a cache for a folder": (lambda: ["performance.cache=runs/x"], "performance.cache"),
     "a cache for a model": (lambda: ["performance.cache=runs/x/student.npz"], "student.npz"),
     "a cache for a log": (lambda: ["performance.cache=log/x", "logging.file=log/x"], "log/x"),
+    "the root": (lambda: ["output.folder=/"], "output.folder: /: is the root"),
+    "a folder in a loop of links": (
+        lambda: ["logging.file=x.log", f"output.folder={link('loop', 'loop')}/x"],
+        "output.folder: loop/x: cannot be written: Too many levels",
+    ),
+    "a folder of too long a name": (
+        lambda: ["logging.file=x.log", f"output.folder={'x' * 300}"],
+        f"output.folder: {'x' * 300}: cannot be written: File name too long",
+    ),
+    "a log in a loop of links": (lambda: [f"logging.file={link('loop', 'loop')}/x"], "error: loop/x: cannot"),
     "a cache below a file": (lambda: ["performance.cache=rows.csv/cache"], "rows.csv/cache"),
 }
 
@@ -170,6 +180,26 @@ def test_check_calls_sound_what_a_run_can_keep_and_nothing_is_lost(
         assert all(Path(path.partition("=")[2]).is_file() for path in read)
         assert cli.main(["--quiet", *sets]) == 0, "only the first run was possible"
         assert Path("rows.csv").read_text() == ROWS
+
+
+@pytest.mark.parametrize("mounted", ["runs/x", PARTIAL, "runs/x/student.npz", "out.json"])
+def test_what_is_mounted_is_refused_before_training(
+    mounted: str, house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("runs/done", "runs/x")
+    Path("out.json").touch()
+    border, stat, before = Path(mounted).absolute(), os.stat, tree()
+
+    def other_device(path: Any, *words: Any, **options: Any) -> os.stat_result:
+        told = stat(path, *words, **options)
+        inside = not isinstance(path, int) and Path(path).absolute().is_relative_to(border)
+        return os.stat_result([*told[:2], told.st_dev + 1, *told[3:]]) if inside else told
+
+    monkeypatch.setattr(os, "stat", other_device)
+    for words in (["check", "--rows"], ["run", "--output"]):
+        assert cli.main([*words, "out.json" if mounted == "out.json" else "new.json"]) == 5
+        assert f"{border}: is a mount point" in capsys.readouterr().err
+    assert tree() == before
 
 
 def test_outputs_of_a_command_go_where_the_run_leaves_them(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,11 +228,11 @@ def test_outputs_of_a_command_go_where_the_run_leaves_them(house: Path, capsys: 
     assert cli.main(["--quiet", "--output", "runs/x/deep/summary.json"]) == 0
 
 
-def run_of(path: str, *words: str, **plan: Any) -> int:
+def run_of(path: str, *words: str, command: str = "run", **plan: Any) -> int:
     Path(path).parent.mkdir(exist_ok=True)
     text = "\n".join(line for line in PLAN.splitlines() if "output" not in line)
     Path(path).write_text(text.replace("level: ERROR", "level: WARNING") + "\n" + json.dumps(plan)[1:-1])
-    return cli.main(["run", "--config", path, *words])
+    return cli.main([command, "--config", path, *words])
 
 
 def test_a_plan_does_not_replace_the_run_of_another_of_its_name(
@@ -211,8 +241,9 @@ def test_a_plan_does_not_replace_the_run_of_another_of_its_name(
     assert run_of("a/config.yaml") == 0
     assert run_of("a/config.yaml", student={"epochs": 2}) == 0, "an edited plan runs again as ever"
     assert run_of("./a/../a/config.yaml", "--set=student.epochs=3") == 0
+    assert run_of("b/config.yaml", "--set=student.epochs=3") == 0, "a copy of the plan is the same plan"
+    assert run_of("a/config.yaml", "--set=student.epochs=3") == 0
     before = tree()
-    Path("b").mkdir()
     shutil.copy("rows.csv", "b/other.csv")
     assert capsys.readouterr().err == ""
     assert run_of("b/config.yaml", "--set=data.source=b/other.csv") == 5
@@ -230,6 +261,31 @@ def test_a_plan_does_not_replace_the_run_of_another_of_its_name(
     Path("b/other.yaml").rename("c.yaml")
     assert run_of("a/config.yaml") == 0
     assert "holds the run of b/other.yaml" in capsys.readouterr().err
+
+
+def test_a_plan_does_not_clear_what_another_of_its_name_had_finished(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_of("a/config.yaml") == 0
+    Path("runs/config").rename("runs/config.partial")
+    Path("runs/config.partial/results.json").unlink()
+    before = tree()
+    for command in ("check", "run"):
+        assert run_of("b/config.yaml", "--set=student.epochs=2", command=command) == 5
+        told = capsys.readouterr().err
+        for word in ("config.partial holds the stopped run of a/config.yaml (data: rows.csv)", "this is b/config.yaml"):
+            assert word in told
+    assert {name: content for name, content in tree().items() if name in before} == before
+    assert run_of("a/config.yaml", "--set=student.epochs=2", command="check") == 0
+    assert capsys.readouterr().err == ""
+    assert run_of("b/other.yaml", "--set=output.folder=runs/config", "--set=student.epochs=2") == 0
+    assert "holds the stopped run of a/config.yaml" in capsys.readouterr().err
+    shutil.copytree("runs/config", "runs/config.partial")
+    for model in Path("runs/config.partial").glob("*.npz"):
+        model.unlink()
+    shutil.rmtree("runs/config")
+    assert run_of("a/config.yaml") == 0
+    assert capsys.readouterr().err == "", "nothing was finished there"
 
 
 def test_the_plan_in_a_run_s_folder_runs_again_unless_it_was_edited(

@@ -1,5 +1,6 @@
 """Files are whole or absent, and a run's folder is one complete run."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.Monk
     """Whenever a publication is cut off, FOLDER has no results.json, or the one of all its other files."""
     make_run(tmp_path / "run", "old")
     original = Path.replace
-    for after in range(3):
+    for after in range(5):
         moved: list[Path] = []
 
         def replace(self: Path, target: Path, moved: list[Path] = moved, after: int = after) -> Path:
@@ -113,10 +114,36 @@ def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(Path, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
             make_run(tmp_path / "run", f"new {after}")
-        assert not (tmp_path / "run/results.json").exists()
+        left = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
+        assert "results.json" not in left or set(left.values()) == {"old"}
     monkeypatch.setattr(Path, "replace", original)
     make_run(tmp_path / "run", "last")
     assert {path.read_text() for path in (tmp_path / "run").iterdir()} == {"last"}
+
+
+def test_a_folder_that_nothing_can_be_moved_to_is_refused_before_the_run_and_keeps_its_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mount of the same file system, which no device number tells."""
+    folder, original, at_work = tmp_path / "run", Path.replace, []
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.parent == folder and at_work:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return original(self, target)
+
+    make_run(folder, "old")
+    before = {path.name: path.read_text() for path in folder.iterdir()}
+    monkeypatch.setattr(Path, "replace", replace)
+    with store.RunFolder(folder) as run:
+        store.write_text(run / "student.npz", "new")
+        at_work.append(True)
+        with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"):
+            run.publish()
+    assert (tmp_path / "run.partial/student.npz").read_text() == "new"
+    with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"), store.RunFolder(folder):
+        pytest.fail("the run began")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
 
 def test_results_that_somebody_else_wrote_cost_no_file_elsewhere(tmp_path: Path) -> None:

@@ -270,6 +270,33 @@ def test_a_test_file_with_its_columns_in_another_order_is_put_right() -> None:
         assert found[key] == made[key]
 
 
+@pytest.mark.parametrize("plan", [{}, {"student": {"noise": 0.2}}, terms({"loss": "hint", "weight": 1})], ids=str)
+def test_a_model_of_the_same_features_in_another_order_is_asked_in_its_own(plan: dict[str, Any]) -> None:
+    """By the names, to the bit; and what is cached of one header is not taken for that of another."""
+    x, y = blobs(150)
+    text_file("rows.csv", x, y, "zyxw")
+    plan = plan | {"data": {"source": "rows.csv", "scale": "none"}, "performance": {"cache": "cached"}}
+    other_model("wxyz.npz", x[:, ::-1], y)
+    plain = distill.load_model("wxyz.npz")
+    results = distill.run(plan | loaded("wxyz.npz"))
+    asked = distill.load_config(plan | loaded("wxyz.npz"))
+    rows = distill.load_data(asked)
+    here = teacher.obtain("teacher", asked, rows, {}, 0, lambda *_: None)
+    np.testing.assert_array_equal(here.logits(rows.validation), plain.logits(x[rows.validation.ids][:, ::-1]))
+    if plan.get("student", {}).get("noise"):
+        assert here.refresh is not None
+        np.testing.assert_array_equal(
+            here.refresh(rows.validation.x, ())[0], plain.logits(rows.scaling.undo(rows.validation.x)[:, ::-1])
+        )
+    assert results["teacher_val_accuracy"] > 0.9
+    assert [note for note in results["data"]["notes"] if "the data's columns were put into the order of its" in note]
+    text_file("rows.csv", x, y, "wxyz")  # the same numbers, under other names
+    unmoved = distill.run(plan | loaded("wxyz.npz"), ["distillation.weak_teacher=warn"])
+    plan["performance"] = {}
+    again = distill.run(plan | loaded("wxyz.npz"), ["distillation.weak_teacher=warn"])
+    assert prints(unmoved) == prints(again) != prints(results)
+
+
 def other_model(name: str = "teacher.npz", x: Array | None = None, labels: Any = None, names: str = "wxyz") -> None:
     """A trained teacher of other rows."""
     plain, y = blobs()
@@ -283,7 +310,6 @@ def other_model(name: str = "teacher.npz", x: Array | None = None, labels: Any =
 MISFITS: dict[str, tuple[Callable[[Array, Array], None], list[str]]] = {
     "features": (lambda x, y: other_model(x=x[:, :3], names="wxy"), ["takes 3 features, but the data have 4"]),
     "names": (lambda x, y: other_model(names="abcd"), ["takes the features a, b, c, d, but the data have w, x, y, z"]),
-    "order of names": (lambda x, y: other_model(names="wxzy"), ["takes the features w, x, z, y, but the data have w"]),
     "fewer classes": (lambda x, y: other_model(labels=y % 2), ["its classes are 0, 1, those of the data 0, 1, 2"]),
     "other classes": (lambda x, y: other_model(labels=y + 1), ["its classes are 1, 2, 3, those of the data 0, 1, 2"]),
     "texts": (lambda x, y: other_model(labels=np.array(list("abc"))[y]), ["its classes are a, b, c, those of the"]),
@@ -435,6 +461,34 @@ def test_a_weak_teacher_is_refused_or_heard_with_a_note_as_the_plan_says(
     (note,) = results["data"]["notes"]
     assert note.split(";")[0] in str(refused.value)
     assert any(note.split(";")[0] in record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+
+
+def test_seeds_with_a_weak_teacher_are_named_once_whatever_the_workers(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("distill"), "propagate", True)
+    y = np.arange(80) % 2
+    x = np.random.default_rng(0).normal(size=(80, 4))
+    x[:, 0] += 0.8 * y
+    np.savez("rows.npz", X=x, y=y)
+    short = {"teacher_epochs": 4, "student_epochs": 1, "teacher_hidden": 4, "student_hidden": 2}
+    plan = {"data": {"source": "rows.npz"}, "distillation": short | {"learning_rate": 0.03}}
+    weak = [one["seed"] for one in distill.run(plan, ["evidence.seeds=10", "evidence.workers=1"])["failed_seeds"]]
+    assert 0 < len(weak) < 10
+    assert 0 not in weak, "else the note would be the first seed's own"
+    for workers in (1, 2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "distill"):
+            results = distill.run(
+                plan, ["evidence.seeds=10", f"evidence.workers={workers}", "distillation.weak_teacher=warn"]
+            )
+        assert [one["seed"] for one in results["seeds"] if one["weak_teachers"] == ["teacher"]] == weak
+        assert [one["weak_teachers"] for one in results["seeds"]].count([]) == 10 - len(weak)
+        (note,) = [note for note in results["data"]["notes"] if "teacher" in note]
+        listed = ", ".join(map(str, weak))
+        assert note.startswith(f"under {len(weak)} of 10 seeds ({listed}) the teacher is not worth hearing; heard all")
+        logged = {id(one): one.getMessage() for one in caplog.records}  # a record may reach two handlers of caplog
+        assert [words for words in logged.values() if "worth" in words] == [note]
 
 
 @pytest.mark.parametrize("source", ["digits", "clouds.npz", "rare.npz"])
@@ -656,7 +710,9 @@ def test_probabilities_that_are_none_are_refused_with_their_sum(answer: Callable
 
 
 def test_percentages_from_an_object_are_told_what_to_be_divided_by() -> None:
-    with pytest.raises(DataError, match=r"teacher 'it': row 0 is .*, with a sum of 100; .*; divide them by 100$"):
+    with pytest.raises(
+        DataError, match=r"teacher 'it': row 0 is .*, with a sum of 100; .*; divide each row by its sum$"
+    ):
         small_with(it=Says(lambda n: np.full((n, 10), 10.0)))
 
 
@@ -728,6 +784,36 @@ def test_columns_by_name_come_by_name_in_the_order_of_the_object(monkeypatch: py
     np.savez("rows.npz", X=x, y=y)
     with pytest.raises(DistillError, match=r"teacher 'it': .* only supported for dataframes; .*columns=\[\.\.\.\]"):
         distill.run({"data": {"source": "rows.npz"}}, teachers={"it": ByName(x, y, "wxyz")})
+
+
+def test_names_of_columns_match_as_those_of_the_data_do_and_come_in_the_object_s_spelling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blanks after commas, accents in two pieces, and what pandas calls a column without a name."""
+    x, y = blobs(150)
+    text_file("rows.csv", x, y, ["", " w", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "z "])
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=Frame))
+    plan = {"data": {"source": "rows.csv"}}
+    expected = distill.run(plan, teachers={"it": Nearest(x, y)})
+    theirs = ["Unnamed: 0", " w", "cafe\N{COMBINING ACUTE ACCENT}", " z"]
+    assert prints(distill.run(plan, teachers={"it": ByName(x, y, theirs)})) == prints(expected)
+    with pytest.raises(DataError, match="without 'w'; fit it on columns of the data"):
+        distill.run(plan, teachers={"it": ByName(x, y, [*theirs, "w"])})
+
+
+class Raises:
+    def __get__(self, *_: object) -> None:
+        raise RuntimeError("not fitted")
+
+
+@pytest.mark.parametrize("names", [None, 3, Raises()], ids=str)
+def test_what_is_no_list_of_names_counts_as_none(names: Any) -> None:
+    x, y = blobs(150)
+    text_file("rows.csv", x, y)
+    kind = type("Odd", (Nearest,), {"feature_names_in_": names})
+    plan = {"data": {"source": "rows.csv"}}
+    expected = distill.run(plan, teachers={"it": Nearest(x, y)})
+    assert prints(distill.run(plan, teachers={"it": kind(x, y)})) == prints(expected)
 
 
 def test_a_pipeline_of_scikit_learn_by_column_names_teaches_without_a_warning() -> None:

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -47,6 +47,49 @@ def test_an_order_is_named_where_it_is_clear_and_never_of_weak_or_shuffled_answe
         assert (found is None) == (order.tolist() == list(range(classes)))
         assert worth.order(rng.uniform(0, 1) * np.eye(classes)[labels] + noise, labels) is None
         assert worth.order(rng.permutation(8 * np.eye(classes)[labels] + noise), labels) is None
+
+
+def test_two_columns_that_changed_places_are_found_out_by_few_rows_and_weak_answers_never_are() -> None:
+    """Nor those that know of two classes only that it is one of them."""
+    labels, swapped = np.arange(60) % 10, [1, 0, *range(2, 10)]
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        noise = rng.normal(size=(60, 10))
+        assert worth.order(8 * np.eye(10)[labels][:, swapped] + noise, labels) is not None
+        said = np.where(rng.random(60) < 0.5, np.array(swapped)[labels], labels)
+        assert worth.order(8 * np.eye(10)[said] + noise, labels) is None
+
+
+def test_a_teacher_that_mixes_up_two_classes_more_often_than_not_is_no_matter_of_order() -> None:
+    """However many rows say so: a third of them are right as it is."""
+    labels = np.arange(2000) % 10
+    said = np.where((labels < 2) & (np.arange(2000) // 10 % 3 > 0), 1 - labels, labels)
+    assert worth.order(8 * np.eye(10)[said], labels) is None
+
+
+def test_what_speaks_for_answers_on_their_own() -> None:
+    """An accuracy clearly above guessing though they fit worse than chance; too few rows to tell."""
+    labels = np.r_[np.zeros(60, int), np.ones(40, int)]
+    right = np.r_[np.arange(60) >= 3, np.arange(40) >= 20]  # 77 of 100; those that are wrong are so beyond all measure
+    answers = np.where(right, 1, 200)[:, None] * np.eye(2)[np.where(right, labels, 1 - labels)]
+    assert worth.fit(answers, labels) >= 0
+    assert worth.Worth(answers, labels, labels).of_use
+    for rare, use in ((9, True), (10, False)):
+        labels = np.r_[np.zeros(90, int), np.ones(rare, int)]
+        assert worth.Worth(np.eye(2)[1 - labels], labels, labels).of_use == use
+
+
+@given(arrays(np.float32, (6, 3), elements=FINITE), st.lists(st.integers(0, 2), min_size=6, max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_luck_is_the_share_of_all_orders_that_fit_as_well(logits: np.ndarray, drawn: list[int]) -> None:
+    labels = np.array(drawn)
+    loss = -log_softmax(logits.astype(float))
+    sums, reached = [
+        np.array([loss[range(6), order].sum() for order in orders]) for orders in (permutations(labels), [labels])
+    ]
+    same = np.isclose(sums, reached)
+    expected = (same / 2 + (~same & (sums < reached))).mean()
+    assert worth.luck(logits, labels, np.random.default_rng(0)) == pytest.approx(expected, abs=0.05)
 
 
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=60).filter(lambda y: max(y) >= 0), st.integers(4, 40))

@@ -30,7 +30,7 @@ LOG_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
 EPILOG = """\
 exit codes: 0 done, 1 run failed, 2 usage or configuration, 3 diverged, 4 bad model or data file,
-5 output not writable or locked, 130/143 stopped by a signal
+5 output not writable or locked, 129/130/143 stopped by a signal
 """
 
 
@@ -311,7 +311,8 @@ class _Progress:
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
-            self.bar.close()
+            with suppress(OSError):  # of a terminal that was closed
+                self.bar.close()
 
     def hear(self, name: str, epoch: dict[str, Any]) -> None:
         if self.bar is not None:

@@ -1,5 +1,6 @@
 """Teachers given from Python: what an object must be able to do, and what its answers must be."""
 
+import re
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distill.data.labels import listing
+from distill.data.labels import listing, normal
 from distill.errors import DataError, DistillError
 from distill.nn.vector import Array
 from distill.parallel import inside_worker
 from distill.predictions import as_logits
+
+UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas calls a column without a name
 
 
 class TeacherModel(ABC):
@@ -106,20 +109,31 @@ def _asks(name: str, given: object, method: str, names: Sequence[str] | None) ->
 def _dress(name: str, given: object, names: Sequence[str] | None) -> Callable[[Array], Any]:
     """What gives an object the rows as it was fitted on them: where it names its columns, as scikit-learn's do, and the
     rows have names, its columns in its order; as a DataFrame where pandas is there."""
-    theirs = [str(column) for column in getattr(given, "feature_names_in_", ())]
+    theirs = _features_of(given)
     if names is None or not theirs:
         return lambda x: x
-    if lacking := [column for column in theirs if column not in names]:
+    places = {normal(column): i for i, column in enumerate(names)}
+    keys = ["" if UNNAMED.fullmatch(key) and key not in places else key for key in map(normal, theirs)]
+    if lacking := [column for i, column in enumerate(theirs) if keys[i] not in places or keys[i] in keys[:i]]:
         if theirs == [f"{theirs[0].removesuffix('0')}{i}" for i in range(len(theirs))]:
             return lambda x: x  # Column_0, Column_1, ...: what LightGBM calls the columns of an array
         what = f"was fitted on the columns {listing(theirs)}, but the data have {listing(names)}"
         raise DataError(f"teacher {name!r}: {what}, without {lacking[0]!r}; fit it on columns of the data, or wrap it")
-    places = [names.index(column) for column in theirs]
+    order = [places[key] for key in keys]
     try:
         from pandas import DataFrame
     except ImportError:
-        return lambda x: x.take(places, axis=1)
-    return lambda x: DataFrame(x.take(places, axis=1), columns=theirs)
+        return lambda x: x.take(order, axis=1)
+    return lambda x: DataFrame(x.take(order, axis=1), columns=theirs)
+
+
+def _features_of(given: object) -> list[str]:
+    """The columns that an object was fitted on, as it spells them; none where it has no list of names."""
+    try:
+        columns = np.asarray(getattr(given, "feature_names_in_", None))  # a property may raise anything
+        return [str(column) for column in columns] if columns.ndim == 1 else []
+    except Exception:
+        return []
 
 
 def depth_of(given: object) -> int:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end the program in one line, however many of them come."""
+"""Ctrl-C, SIGTERM and a closed terminal end the program in one line, however many signals come."""
 
 import atexit
 import math
@@ -11,13 +11,13 @@ from typing import Any
 
 from distill.errors import Stopped
 
-STOPPED_BY = (signal.SIGINT, signal.SIGTERM)
+STOPPED_BY = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))  # not Windows
 PATIENCE = 10.0  # seconds
 
 
 class Signals:
-    """Turns SIGINT and SIGTERM into Stopped. While that closes files and ends workers, further signals change nothing;
-    they count again where it has come to nothing for PATIENCE seconds."""
+    """Turns the signals of STOPPED_BY into Stopped. While that closes files and ends workers, further signals change
+    nothing; they count again where it has come to nothing for PATIENCE seconds."""
 
     def __init__(self) -> None:
         self.number, self.raised_at, self.listening = 0, -math.inf, True
@@ -31,7 +31,7 @@ class Signals:
         atexit.register(_ignore_signals)
         for number in STOPPED_BY:
             self.before[number] = signal.getsignal(number)
-            if self.before[number] is not signal.SIG_IGN:  # as of a program in the background
+            if self.before[number] is not signal.SIG_IGN:  # as of a program in the background, or under nohup
                 signal.signal(number, self._hear)
 
     def forget(self, *, restore: bool) -> None:

@@ -15,12 +15,12 @@ from traceback import format_exc
 from typing import Any, NoReturn
 
 from distill.errors import DistillError
+from distill.interrupts import STOPPED_BY
 
 # Seconds between two looks at the workers, and after how many without a result and without work they are given up.
 POLL, SILENCE = 0.5, 120.0
 GIVEN_UP = 10.0  # until a killed process that the system does not end is left to itself
 LEAST_WORK = 0.001  # of a core's time: a thread that only waits takes less
-SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 _is_worker = False
 
@@ -112,7 +112,7 @@ def _crew(function: Callable[[Any], Any], size: int, scratch: str | None) -> Ite
 @contextmanager
 def _signals_held() -> Iterator[None]:
     """Signals wait, so that no child is started and forgotten."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPED_BY)
     try:
         yield
     finally:
@@ -182,9 +182,10 @@ def _serve(function: Callable[[Any], Any], pipe: Any, parents: Any, parent: int,
     """The life of a worker: item after item, until its parent has no more."""
     global _is_worker
     _is_worker = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and ends its workers
+    for number in (signal.SIGINT, signal.SIGHUP):  # the parent hears what a terminal sends, and ends its workers
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPED_BY)
     gc.freeze()  # objects that may own threads are not finalised here
     logging.disable()  # handlers are the parent's: a file that rotates, a thread that does not exist here
     tempfile.tempdir = scratch or tempfile.tempdir

@@ -22,7 +22,7 @@ from distill.record import Record
 from distill.results import Experiment, Results, collect
 from distill.store import make_folder, teacher_file
 from distill.student import learn, view
-from distill.teacher import listen_to_all, needed, obtain
+from distill.teacher import listen_to_all, needed, obtain, weak_notes
 from distill.train import OnEpoch
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ def run(
 
         first = first_that_runs(left, failed, whole)
         seeds = [first.figures(), *repeat(plan, first, left[1:], failed)]
+        for note in weak_notes(first.teachers, seeds, plan.evidence.seeds > 1):
+            log.warning("%s", note)
         lost = [{"seed": seed, "error": str(failed[seed])} for seed in sorted(failed)]
         results = collect(plan, first, seeds, perf_counter() - started, lost)
         record.finish(results)
@@ -112,12 +114,14 @@ def experiment(
     shared: Experiment | None = None,
     threads: int = 1,
     given: Mapping[str, object] | None = None,
+    first: bool = True,
 ) -> Experiment:
-    """Everything once under one seed; `shared` lends its teachers, and the labels that its student saw."""
+    """Everything once under one seed; `shared` lends its teachers, and the labels that its student saw. Notes on
+    teachers are logged of the `first` seed alone."""
     teachers = dict(shared.teachers) if shared else {}
     for name in plan.teachers if not shared else ():
         teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
-        for note in teachers[name].notes:
+        for note in teachers[name].notes if first else ():
             log.warning("%s", note)
         if trained := teachers[name].trained:
             record.keep(teacher_file(name, plan.teachers), trained)
@@ -166,7 +170,7 @@ def repeat(
     def once(seed: int) -> dict[str, Any] | DistillError:
         try:
             data = shared.data if shared else load_data(plan, seed, first.data.raw)
-            found = experiment(plan, seed, quiet, data, shared, threads)
+            found = experiment(plan, seed, quiet, data, shared, threads, first=False)
             figures = found.figures()
             if not shared:
                 found.end()

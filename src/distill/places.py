@@ -8,13 +8,24 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from distill import config, data
 from distill.config import Config
 from distill.data.table import locate
 from distill.errors import ConfigError, DataError, OutputError, printable
-from distill.store import PLAN, RUN_END, RUN_FILES, RUN_MARK, RunFolder, check_folder, check_writable, teacher_file
+from distill.store import (
+    PLAN,
+    RUN_END,
+    RUN_FILES,
+    RUN_MARK,
+    RunFolder,
+    check_folder,
+    check_writable,
+    partial_of,
+    teacher_file,
+)
 
 OLD_LOGS = 3  # that a log leaves beside it when it is full
 ORIGIN = re.compile("# plan: (.+)\n")  # the first line of the plan in a run's folder
@@ -27,20 +38,22 @@ def check(plan: Config, outputs: Mapping[str, str | Path | None]) -> None:
     --rows. Raises DataError where a file that the plan reads is not there.
     """
     given = {key: _with_old_logs(key, Path(path)) for key, path in outputs.items() if path is not None}
+    folder = run_folder(plan, given)  # first, so that no other file is blamed for what is wrong with its name
     taken = [*(path for some in read_by(plan).values() for path in some), *written_by(plan)]
-    for some in given.values():
+    for key, some in given.items():
         for path in some:
-            check_writable(path, taken)
+            check_writable(path, taken, appended=key == "logging.file")
         taken += some
     if plan.performance.cache is not None:
         check_folder(Path(plan.performance.cache), taken)
-    if folder := run_folder(plan, given):
+    if folder:
         folder.check()
         for rows in given.get("--rows", ()):
             if folder.holds(rows) and not (folder.path / RUN_MARK).exists():
                 raise OutputError(f"--rows: {rows}: is in output.folder, where no run has been yet; name another place")
-        if (before := _other_plan(plan)) and _by_name(plan) and before.exists():
-            raise OutputError(f"output.folder: {_two_plans(plan, before)}; name another folder, or move that one")
+        others = {place: before for place, before in _other_plans(plan).items() if before.exists()}
+        if others and _by_name(plan):
+            raise OutputError(f"output.folder: {_all_plans(plan, others)}; name another folder, or move that one")
 
 
 def read_by(plan: Config) -> dict[str, list[Path]]:
@@ -90,9 +103,9 @@ def run_folder(plan: Config, outputs: Mapping[str, list[Path]] | None = None) ->
 
 
 def replaced(plan: Config) -> str | None:
-    """What to say where a run of the plan replaces a complete run of another plan."""
-    before = _other_plan(plan)
-    return None if before is None else f"output.folder: {_two_plans(plan, before)}, whose run replaces it"
+    """What to say where a run of the plan replaces a run of another plan, or clears what that had finished."""
+    others = _other_plans(plan)
+    return f"output.folder: {_all_plans(plan, others)}, whose run replaces it" if others else None
 
 
 def origin_line(plan: Config) -> str:
@@ -157,11 +170,20 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _other_plan(plan: Config) -> Path | None:
-    """The file of the plan whose complete run is in the folder, where that is another one."""
-    if plan.file is None or plan.output.folder is None or not (Path(plan.output.folder) / RUN_END).exists():
-        return None
+def _other_plans(plan: Config) -> dict[Path, Path]:
+    """The files of other plans, by the folder that holds a run of theirs: a complete one, or models that are finished
+    of one that was stopped."""
+    if plan.file is None or plan.output.folder is None:
+        return {}
     folder = Path(plan.output.folder)
+    partial = partial_of(folder)
+    holding = [folder] if (folder / RUN_END).exists() else []
+    holding += [partial] if any(partial.glob("*.npz")) else []
+    return {place: before for place in holding if (before := _other_plan(plan, place))}
+
+
+def _other_plan(plan: Config, folder: Path) -> Path | None:
+    """The file of the plan whose run is in a folder, where that is another one."""
     line, text = _origin_line(folder), _text(folder / PLAN)
     if not line or line == origin_line(plan) or text == line + config.dump(plan):  # the same plan is the same run
         return None
@@ -173,11 +195,17 @@ def _by_name(plan: Config) -> bool:
     return plan.file is not None and plan.output.folder == str(Path("runs") / Path(plan.file).stem)
 
 
-def _two_plans(plan: Config, before: Path) -> str:
-    try:
-        results = json.loads((Path(str(plan.output.folder)) / RUN_END).read_text(encoding="utf-8"))
-        source = str(results["data"]["source"])
-    except (OSError, ValueError, KeyError, TypeError):
-        source = "unknown"
-    own = f"this is {plan.file} (data: {plan.data.source})"
-    return f"{plan.output.folder} holds the run of {before} (data: {source}), and {own}"
+def _all_plans(plan: Config, others: Mapping[Path, Path]) -> str:
+    held = [f"{place} holds the {_run_and_data(place, before)}" for place, before in others.items()]
+    return f"{', '.join(held)}, and this is {plan.file} (data: {plan.data.source})"
+
+
+def _run_and_data(folder: Path, file: Path) -> str:
+    """What to call the run of a plan's file in a folder."""
+    kind, source = "run" if (folder / RUN_END).exists() else "stopped run", "unknown"
+    with suppress(OSError, ValueError, KeyError, TypeError, ConfigError):
+        if kind == "run":
+            source = json.loads((folder / RUN_END).read_text(encoding="utf-8"))["data"]["source"]
+        else:
+            source = config.load(folder / PLAN).data.source
+    return f"{kind} of {file} (data: {source})"

@@ -17,6 +17,7 @@ from distill.errors import DataError
 from distill.nn.vector import Array
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
+ONE_TOTAL = 0.05  # of their mean that sums of rounded percentages lie within
 SUM_WITHIN = 0.02  # of 1, as of many probabilities that were rounded to three decimals
 MOST_CLASSES = 1_000_000  # in a file's list of them
 ROW = "row"  # the column of a CSV, or the array of an NPZ, with the rows' numbers in the source
@@ -111,25 +112,33 @@ def as_logits(values: Array, kind: str, who: str) -> tuple[Array, str]:
         row = int(np.argmin(fits))
         what = f"numbers from 0 to 1, as of probabilities, but row {row} sums to {sums[row]:.6g}"
         raise DataError(f"{who}: {what}; set kind to logits or probabilities, and mend the sums")
-    if kind == "auto" and not fits.all() and _one_total(values):
-        what = f"no number is negative and every row sums to {sums[0]:.6g}, as of percentages or counts"
-        raise DataError(f"{who}: {what}; divide them by that sum, or set kind to logits")
+    if kind == "auto" and not fits.all() and (total := _one_total(values) or _counts(values)):
+        what = f"no number is negative and {total}, as of percentages or counts"
+        raise DataError(f"{who}: {what}; divide each row by its sum, or set kind: logits")
     kind = ("probabilities" if fits.all() else "logits") if kind == "auto" else kind
     if kind == "logits":
         return small, kind
     if not fits.all():
         row = int(np.argmin(fits))
         what = f"row {row} is {values[row].tolist()[:6]}, with a sum of {sums[row]:.6g}"
-        advice = f"divide them by {sums[row]:.6g}" if _one_total(values) else "mend them, or give logits as such"
+        advice = "divide each row by its sum" if _one_total(values) else "mend them, or give logits as such"
         raise DataError(f"{who}: {what}; probabilities are from 0 to 1 and sum to 1; {advice}")
     return np.log(np.maximum(values, LEAST)).astype(np.float32), kind
 
 
-def _one_total(values: Array) -> bool:
-    """Whether several rows without a negative number share one sum, to rounding: shares of it, rather than logits."""
+def _one_total(values: Array) -> str:
+    """What tells that several rows without a negative number share one sum, to rounding, or no words."""
     sums = values.sum(axis=1)
-    alike = np.ptp(sums) <= SUM_WITHIN * sums.max(initial=0)
-    return len(sums) > 1 and bool(alike and sums.min() > 0 and values.min() >= 0)
+    least, most = sums.min(initial=np.inf), sums.max(initial=0)
+    if len(sums) < 2 or values.min() < 0 or most <= 0 or most - least > ONE_TOTAL * (most + least):
+        return ""
+    return f"every row sums to {least:.6g}" + (f" to {most:.6g}" if most - least > 1e-6 * most else "")
+
+
+def _counts(values: Array) -> str:
+    """What tells that numbers, none negative, are whole and not just 0 and 1, or no words."""
+    counts = values.size and values.min() >= 0 and values.max() > 1 and (values == np.floor(values)).all()
+    return "all are whole" if counts else ""
 
 
 def _check_shape(values: Declared, data: Data, who: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Any
 
@@ -30,9 +31,11 @@ class Record:
 
     def __enter__(self) -> "Record":
         if self.folder:
-            self.folder.__enter__()
-            write_text(self.folder / PLAN, self.origin + dump(self.plan))
-            self.metrics = (self.folder / RUN_MARK).open("w", encoding="utf-8")
+            with ExitStack() as on_failure:
+                on_failure.enter_context(self.folder)
+                write_text(self.folder / PLAN, self.origin + dump(self.plan))
+                self.metrics = (self.folder / RUN_MARK).open("w", encoding="utf-8")
+                on_failure.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:

@@ -22,7 +22,7 @@ from distill.nn import blas, mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array, Vector
 from distill.objective import formula
-from distill.teacher import Obtained
+from distill.teacher import Obtained, weak_notes
 from distill.train import Trained
 
 SCHEMA_VERSION = 2
@@ -92,7 +92,8 @@ class Experiment:
         """What the verdict needs of this seed, on the test set where there is one, else on the validation rows.
 
         `won` and `lost` count the rows on which only the student, or only the control, is right. What a teacher that
-        has no answers for these rows would be judged by is None.
+        has no answers for these rows would be judged by is None. `weak_teachers` are heard although they
+        are not worth hearing.
         """
         split = list(self.data.judged)[-1]
         y, logits = self.data.judged[split].y, self.logits(split)
@@ -107,6 +108,7 @@ class Experiment:
         return figures | {
             "won": int((right["student"] & ~right["control"]).sum()),
             "lost": int((right["control"] & ~right["student"]).sum()),
+            "weak_teachers": [name for name, one in self.teachers.items() if one.weak],
         }
 
 
@@ -136,6 +138,8 @@ def collect(
     networks = {name: one.trained for name, one in first.teachers.items() if one.trained}
     own = {"teacher": heard_alone.trained} if heard_alone and heard_alone.trained else {}
     timed = {**own, **learned}
+    notes = [note for one in first.teachers.values() for note in one.notes]
+    notes += weak_notes(first.teachers, seeds, plan.evidence.seeds > 1)
     results = Results(
         _headline(judged, list(data.judged))
         | {
@@ -154,7 +158,7 @@ def collect(
             "control_objective": formula(control_course(plan.student.stages)),
             "models": judged,
             "teachers": {name: _teacher(first, name) for name in first.teachers},
-            "data": describe(data, first.seen, [note for one in first.teachers.values() for note in one.notes]),
+            "data": describe(data, first.seen, notes),
             "teacher_sha256": _print(first),
             "history": {name: one.history for name, one in timed.items()}
             | {f"teacher.{name}": one.history for name, one in networks.items() if len(first.teachers) > 1}

@@ -1,5 +1,6 @@
 """Files that are whole or absent: every write goes to a temporary file, is flushed to disk, and renamed into place."""
 
+import errno
 import io
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +28,7 @@ Places = Mapping[str, Sequence[Path]]  # files by the key that names them
 HEADER_BYTES = 100_000_000  # at most, which holds a million names
 RUN_MARK, PLAN, RUN_END = "metrics.jsonl", "config.yaml", "results.json"  # a run's first file, its plan, its last
 RUN_FILES = (RUN_MARK, PLAN, RUN_END)
+MOUNTED = "is a mount point; name a folder in it"
 MOST_LINKS = 40  # on the way to a file, as the system allows
 RUN_MODEL = re.compile(r"(teacher|student|control)(\.full)?\.npz|teacher\.[\w.-]+\.npz|peer\d+(\.full)?\.npz")
 
@@ -73,17 +75,20 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def check_writable(output: Path, taken: Iterable[Path]) -> None:
+def check_writable(output: Path, taken: Iterable[Path], *, appended: bool = False) -> None:
     """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
-    or an output that would replace a file that the command reads or writes itself. Nothing is created."""
+    or an output that would replace a file that the command reads or writes itself; and unless it is only `appended` to,
+    for a mounted file, which nothing can replace. Nothing is created."""
     with as_output_error(output):
         if output.is_dir():
             raise OutputError(f"{output}: is a folder; name a file")
         if output.exists() and not output.is_file():
             return
         output = _resolve(output)
+        if not appended and _is_mounted(output):
+            raise OutputError(f"{output}: is a mount point, and cannot be replaced; name another file")
         for path in taken:
-            other = _resolve(path)
+            other = _place(path)
             nested = output.is_relative_to(other) or other.is_relative_to(output)
             if nested or (output.exists() and path.exists() and output.samefile(path)):
                 raise OutputError(f"{output}: is a file that this command itself reads or writes; choose another name")
@@ -95,7 +100,7 @@ def check_folder(folder: Path, taken: Iterable[Path]) -> None:
     there. Nothing is created."""
     with as_output_error(folder):
         resolved = _resolve(folder)
-        if any(resolved.is_relative_to(_resolve(path)) for path in taken):
+        if any(resolved.is_relative_to(_place(path)) for path in taken):
             raise OutputError(f"{folder}: is a file that this command itself reads or writes; choose another name")
         _check_room(resolved)
 
@@ -122,7 +127,7 @@ def _passed(path: Path) -> Iterator[Path]:
         if at.is_symlink():
             links += 1
             if links > MOST_LINKS:
-                raise OSError("Too many levels of symbolic links")
+                raise _too_many_links()
             yield at
             left += reversed(at.readlink().parts)
             at = at.parent
@@ -175,9 +180,8 @@ class RunFolder:
         """`read` are files that the run reads, and `kept` those that it writes beside its folder, by the key that names
         them; `written` are the files that its folder will hold."""
         self.read, self.kept = read or {}, kept or {}
-        with as_output_error(path):
-            self.path = _resolve(path)
-            self.partial = self.path.with_name(self.path.name + ".partial")
+        with as_output_error(f"output.folder: {path}"):
+            self.path, self.partial = _resolve(path), partial_of(path)
             self.written = {self.path / file.name for file in written}
         self.lock: int | None = None
 
@@ -192,16 +196,20 @@ class RunFolder:
                 raise OutputError(f"{self.path}: is called like an unfinished run; name another output.folder")
             if blocked := sorted(path for path in self.written if path.is_dir()):
                 raise OutputError(f"{blocked[0]}: is a folder where the run leaves a file; name another output.folder")
+            if _is_mounted(self.path):
+                raise OutputError(f"{self.path}: {MOUNTED}")
+            if mounted := sorted(filter(_is_mounted, {self.partial, *self.written})):
+                raise OutputError(f"{mounted[0]}: is a mount point; name another output.folder")
             if self.partial.is_symlink():
                 raise OutputError(f"{self.partial}: is a link, and a run clears this folder; remove the link")
             if Path.cwd().is_relative_to(self.path):
                 raise OutputError(f"{self.path}: is the working directory, or above it; name another output.folder")
             self._check_read()
             for key, paths in self.kept.items():
-                if any(_resolve(path).is_relative_to(self.partial) for path in paths):
+                if any(_place(path).is_relative_to(self.partial) for path in paths):
                     what = f"is in {self.partial}, which a run clears"
                     raise OutputError(f"{key}: {paths[0]}: {what}; name another place")
-                if any(_resolve(path) == self.path for path in paths):
+                if any(_place(path) == self.path for path in paths):
                     raise OutputError(f"{key}: {paths[0]}: is the run's folder itself; name another place")
             for folder, strangers in ((self.path, self._strangers()), (self.partial, self._strangers_in_partial())):
                 if strangers:
@@ -212,7 +220,7 @@ class RunFolder:
 
     def holds(self, path: Path) -> bool:
         """Whether a path is in the folder."""
-        return _resolve(path).is_relative_to(self.path)
+        return _place(path).is_relative_to(self.path)
 
     def _check_read(self) -> None:
         advice = "move it, or name another output.folder"
@@ -220,11 +228,16 @@ class RunFolder:
         replaced = _identities(self.written)
         for key, path in ((key, path) for key, paths in self.read.items() for path in paths):
             places, same = list(_passed(path)), _identities([path])
-            if cleared & same or any(place.is_relative_to(self.partial) for place in places):
+            if any(place.is_relative_to(self.partial) for place in places):
                 raise OutputError(f"{key}: {path} is in {self.partial}, which a run clears; {advice}")
-            if replaced & same or self.written.intersection(places):
+            if self.written.intersection(places):
                 what = "is read by the plan, and would be replaced by what the run leaves in its folder"
                 raise OutputError(f"{key}: {path} {what}; {advice}")
+            if same & (cleared | replaced):  # a hard link, or a spelling that the file system takes for the same
+                folder, what = (self.partial, "clears") if same & cleared else (self.path, "replaces")
+                raise OutputError(
+                    f"{key}: {path} is the same file as one in {folder}, which a run {what}; copy it, and name the copy"
+                )
             if key.startswith("data.") and any(place.is_relative_to(self.path) for place in places):
                 raise OutputError(f"{key}: {path} is in {self.path}, the run's folder; {advice}")
 
@@ -232,7 +245,7 @@ class RunFolder:
         """Names in a folder that no run has been in yet, but for what the plan itself puts there."""
         if not self.path.exists() or (self.path / RUN_MARK).exists():
             return []
-        kept = [_resolve(path) for paths in self.kept.values() for path in paths]
+        kept = [_place(path) for paths in self.kept.values() for path in paths]
         expected = {path.relative_to(self.path).parts[0] for path in kept if path.is_relative_to(self.path)}
         return sorted(path.name for path in self.path.iterdir() if path.name not in expected and _has_files(path))
 
@@ -242,26 +255,41 @@ class RunFolder:
 
     def __enter__(self) -> "RunFolder":
         self.check()
-        with as_output_error(self.path):
+        with ExitStack() as on_failure, as_output_error(self.path):
             self._take_lock()
+            on_failure.callback(self.__exit__)
             for left in self.partial.iterdir():  # what an interrupted run left behind
                 left.unlink()
             (self.partial / RUN_MARK).touch()
+            if self.path.is_dir():
+                self._try_move()
+            on_failure.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.lock is not None:
             os.close(self.lock)
+            self.lock = None
 
     def __truediv__(self, name: str) -> Path:
         """Where a file is written while the run is at work."""
         return self.partial / name
+
+    def _try_move(self) -> None:
+        """Raise an error where no file can be moved to the run's place, as between two mounts of one file system."""
+        name = f".{os.getpid()}.tmp"
+        (self.partial / name).touch()
+        try:
+            (self.partial / name).replace(self.path / name).unlink()
+        except OSError as error:
+            raise OutputError(f"{self.path}: {MOUNTED}") if error.errno == errno.EXDEV else error from None
 
     def publish(self) -> None:
         """Put the finished files in their place. results.json says that a run is complete: the old one goes first, the
         new one comes last, so that FOLDER never holds the results of one run beside the models of another."""
         with as_output_error(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+            self._try_move()  # or else the last complete run stays as it is
             (self.path / RUN_MARK).touch()
             before = self._left()
             (self.path / RUN_END).unlink(missing_ok=True)
@@ -304,8 +332,16 @@ class RunFolder:
             os.close(lock)
 
 
+def partial_of(folder: Path) -> Path:
+    """Where the files of a run stand until it is complete. Raises OutputError for the root, beside which is nothing."""
+    place = _resolve(folder)
+    if not place.name:
+        raise OutputError(f"output.folder: {folder}: is the root of a file system; name a folder in it")
+    return place.with_name(place.name + ".partial")
+
+
 @contextmanager
-def as_output_error(path: Path) -> Iterator[None]:
+def as_output_error(path: Path | str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
@@ -334,8 +370,23 @@ def _resolve(path: Path) -> Path:
     """The path without links. Raises OSError for a loop of links and a name that no system takes."""
     try:
         resolved = path.resolve()
-    except RuntimeError as error:  # what Python before 3.13 says of a loop of links
-        raise OSError(str(error)) from None
+    except RuntimeError:  # what Python before 3.13 says of a loop of links
+        raise _too_many_links() from None
     with suppress(FileNotFoundError, NotADirectoryError):
         resolved.stat()  # which Python from 3.13 on leaves to us
     return resolved
+
+
+def _place(path: Path) -> Path:
+    """As _resolve, but raises OutputError about this path, whatever else is being looked at."""
+    with as_output_error(path):
+        return _resolve(path)
+
+
+def _too_many_links() -> OSError:
+    return OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether another file system begins here: nothing is moved across its border, and it is not replaced."""
+    return path.exists() and path.lstat().st_dev != path.parent.stat().st_dev

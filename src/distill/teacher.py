@@ -25,6 +25,7 @@ from distill.model import Model, load_model, reordered
 from distill.nn import mlp
 from distill.nn.vector import Array
 from distill.predictions import class_order
+from distill.streams import stream
 from distill.train import OnEpoch, Trained, fit
 
 
@@ -48,7 +49,8 @@ class Obtained:
     print: str | None = None  # SHA-256 of its weights, or of its predictions
     key: str | None = None  # SHA-256 of all that its answers depend on, where they may be cached
     kind: str | None = None  # logits or probabilities, where that had to be found out
-    notes: tuple[str, ...] = ()  # what was changed about it, or speaks against it, a sentence each
+    notes: tuple[str, ...] = ()  # what was changed about it, a sentence each
+    weak: str = ""  # what speaks against it, where it is heard all the same
     judged: dict[bytes, Array | None] = field(default_factory=dict)  # what it said of rows that models are judged on
 
     def unchanged(self) -> bool:
@@ -111,6 +113,17 @@ def obtain(
     """
     wanted = _Wanted(name, plan, data, above, seed, on_epoch, threads, given)
     return _judge(OBTAIN[wanted.own.origin](wanted), wanted)
+
+
+def weak_notes(teachers: Mapping[str, Obtained], seeds: Sequence[Mapping[str, Any]], several: bool) -> list[str]:
+    """A note for each teacher that is heard although it is not worth hearing: why, or of several seeds under which.
+    `seeds` are their figures, `teachers` those of the first."""
+    notes = []
+    for name, one in teachers.items():
+        if weak := [figures["seed"] for figures in seeds if name in figures["weak_teachers"]]:
+            under = f"under {len(weak)} of {len(seeds)} seeds ({listing(weak)}) {_known_as(name)} is not worth hearing"
+            notes.append(f"{under if several else one.weak}; heard all the same, as distillation.weak_teacher is warn")
+    return notes
 
 
 def needed(stages: Sequence[Stage], name: str, depth: int, hidden: int) -> list[int]:
@@ -200,9 +213,7 @@ def _judge(teacher: Obtained, wanted: _Wanted) -> Obtained:
     if wanted.plan.distillation.weak_teacher == "refuse":
         further = "or go on all the same with distillation.weak_teacher: warn"
         raise DistillError(f"{fault}; nothing was distilled. {advice}, {further}")
-    return replace(
-        teacher, notes=(*teacher.notes, f"{fault}; heard all the same, as distillation.weak_teacher is warn")
-    )
+    return replace(teacher, weak=fault)
 
 
 def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
@@ -223,12 +234,15 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
     took_steps = teacher.trained is None or teacher.trained.steps > 0
     asked = worth.least_fit(len(labels), worth.CLEARLY if trained else worth.CHANCE)
     goes = (reached := worth.fit(logits, labels)) < asked
+    luck = 0.0
+    if goes and not trained:
+        luck = worth.luck(logits, labels, stream(wanted.seed, f"shuffles {teacher.name}"))
+        goes = luck <= worth.most_luck(asked)
     if took_steps and judged.of_use and (goes or (trained and worth.Worth(*pairs[0], learned.y).informed)):
         return "", ""
     what = _weak(teacher.name, wanted.own, judged, where)
     if not goes:
-        better = f"fit {round(-reached, 1) + 0.0} standard deviations better than in random order"
-        what += f"; its answers to {len(labels):,} labelled rows {better}, and {-asked:.1f} are asked for"
+        what += f"; its answers to {len(labels):,} labelled rows {_fit_in_words(reached, asked, luck)}"
     if trained:
         rate = f"another learning_rate (now {wanted.own.learning_rate:g})"
         return what, f"Try more teacher_epochs, {rate}, check the label column"
@@ -236,6 +250,15 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
         "Check that its classes stand in the order of the data's, and its rows in that of the source (a file of the "
         "training rows fits one split alone)"
     )
+
+
+def _fit_in_words(reached: float, asked: float, luck: float) -> str:
+    digits = next((n for n in range(1, 4) if round(-reached, n) != round(-asked, n)), 4)  # so that the two differ
+    direction, most = "worse" if reached > 0 else "better", worth.most_luck(asked)
+    words = f"fit {abs(reached):.{digits}f} standard deviations {direction} than in random order"
+    if luck:
+        return f"{words}, but {100 * luck:.2g} % of random orders fit as well; must be {100 * most:.2g} % or fewer"
+    return f"{words}; must be more than {-asked:.{digits}f} better"
 
 
 def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: Sequence[Any]) -> tuple[str, str]:
@@ -297,9 +320,7 @@ def _load(wanted: _Wanted) -> Obtained:
     if model.n_features != data.features:
         what = f"takes {model.n_features} features, but the data have {data.features}"
         raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
-    if model.names and data.names and tuple(map(normal, model.names)) != tuple(map(normal, data.names)):
-        what = f"takes the features {listing(model.names)}, but the data have {listing(data.names)}"
-        raise DataError(f"teacher {name!r}: {path}: {what}; give a model of such rows")
+    columns, moved = _columns(f"teacher {name!r}: {path}", model.names, data.names)
     if model.dropped and data.raw.rows.dropped and not data.names and model.dropped != data.raw.rows.dropped:
         what = f"was trained without the columns {listing(model.dropped)}, the data are read without"
         raise DataError(f"teacher {name!r}: {path}: {what} {listing(data.raw.rows.dropped)}; set data.drop alike")
@@ -307,14 +328,29 @@ def _load(wanted: _Wanted) -> Obtained:
     scaling = model.scaling
     model = model if places is None else reordered(model, places)
     own = of_model(name, model)
-    parts = (model.weights.flat, scaling.offset, scaling.factor, scaling.fill, np.asarray(scaling.bound))
+    parts = [model.weights.flat, scaling.offset, scaling.factor, scaling.fill, np.asarray(scaling.bound)]
+    parts += [] if columns is None else [columns]
     key = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def answer(x: Array, layers: Collection[int]) -> tuple[Array, dict[int, Array]]:
-        return own.answer(scaling.apply(x), layers)
+        return own.answer(scaling.apply(x if columns is None else x.take(columns, axis=1)), layers)
 
     refresh: Respond = lambda x, layers: answer(data.scaling.undo(x), layers)  # noqa: E731
-    return replace(own, look=data.unscaled, answer=answer, refresh=refresh, key=key, notes=notes)
+    return replace(own, look=data.unscaled, answer=answer, refresh=refresh, key=key, notes=(*moved, *notes))
+
+
+def _columns(
+    who: str, theirs: Sequence[str] | None, ours: Sequence[str] | None
+) -> tuple[Array | None, tuple[str, ...]]:
+    """Where each feature of a model stands among the data's, and a note of it; (None, ()) where both have one order, or
+    one of them has no names. Raises DataError where they are not the same features."""
+    if not theirs or not ours or (wanted := [*map(normal, theirs)]) == (there := [*map(normal, ours)]):
+        return None, ()
+    if sorted(wanted) != sorted(there):
+        what = f"takes the features {listing(theirs)}, but the data have {listing(ours)}"
+        raise DataError(f"{who}: {what}; give a model of such rows")
+    note = f"{who}: the data's columns were put into the order of its features, {listing(theirs)}"
+    return np.array([there.index(name) for name in wanted]), (note,)
 
 
 def _predictions(wanted: _Wanted) -> Obtained:

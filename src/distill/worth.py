@@ -12,6 +12,8 @@ from distill.nn.vector import Array
 
 CHANCE = 4.0  # standard deviations that chance does not reach: once in 30,000 tries
 CLEARLY = 2.0  # ... and that it hardly reaches, for an accuracy above guessing and for networks trained here
+SHUFFLES = 2999  # of the labels, to see what chance reaches where its law is skewed
+LUCK = 0.001  # share of the shuffles, or of equally likely signs, that may do as well
 FEW_OTHERS = 10  # rows outside the commonest class that are too few to judge by
 MOST_CLASSES = 1000  # whose columns are tried in other orders: a table of every class by every column
 MOST_ROWS = 4096  # training rows that are looked at, as many of each class
@@ -62,7 +64,7 @@ class Worth:
         """
         rows, guessing = len(self.labels), self.guessing
         clear = self.accuracy - guessing > CLEARLY * math.sqrt(guessing * (1 - guessing) / rows)
-        few = (1 - guessing) * rows < FEW_OTHERS
+        few = round((1 - guessing) * rows) < FEW_OTHERS
         return few or clear or self.informed or fit(self.logits, self.labels) < 0
 
 
@@ -89,12 +91,35 @@ def least_fit(rows: int, chance: float = CHANCE) -> float:
     return -min(chance, math.sqrt(rows - 1) / 2)
 
 
+def luck(logits: Array, labels: Array, rng: np.random.Generator) -> float:
+    """Share of SHUFFLES of the labels that fit these answers as well; those that fit just as well count half (mid-p).
+
+    Of a rare class, one lucky hit is many standard deviations, which says little. Of many rows a sample is looked at.
+    """
+    if len(labels) > 2 * MOST_ROWS:
+        logits, labels = (part[sample(labels)] for part in (logits, labels))
+    loss, rows = -log_softmax(logits.astype(np.float64)), len(labels)
+    loss -= loss.min(axis=1, keepdims=True)
+    flat, starts = loss.ravel(), loss.shape[1] * np.arange(rows)
+    reached = flat[starts + labels].sum()
+    sums = np.array([flat[starts + rng.permutation(labels)].sum() for _ in range(SHUFFLES)])
+    same = np.isclose(sums, reached, rtol=1e-9, atol=0)
+    return float((same / 2 + (~same & (sums < reached))).mean())
+
+
+def most_luck(fit: float) -> float:
+    """The largest share of shuffles that may do as well where such a fit is asked for: more where that is small, as few
+    rows have few orders."""
+    return max(LUCK, math.erfc(-fit / math.sqrt(2)))
+
+
 def order(logits: Array, labels: Array) -> Array | None:
     """The class that each column speaks of (M,), where that is clearly another order than 0, 1, ..., M - 1, else None.
 
     Clear is an order in which most rows of the classes that it moves are right, while hardly any of them are in this
-    one; or while the answers as a whole do not go with the rows in this one, and do in that one by more than the best
-    of all orders would by chance. More than MOST_CLASSES are not tried.
+    one, by a sign test of the rows that are right in either; or while the answers as a whole do not go with the rows in
+    this one, and do in that one by more than the best of all orders would by chance. More than MOST_CLASSES are not
+    tried.
     """
     if logits.shape[1] > MOST_CLASSES:
         return None
@@ -104,10 +129,16 @@ def order(logits: Array, labels: Array) -> Array | None:
         return None
     chosen = logits.argmax(axis=1)[moved]
     then, now = int((chosen == columns[labels[moved]]).sum()), int((chosen == labels[moved]).sum())
-    swapped = 4 * now < then and then - now > CHANCE * math.sqrt(then + now)
+    swapped = 4 * now < then and _sign_test(now, then + now) <= LUCK
     choices = math.sqrt(2 * math.lgamma(len(columns) + 1))  # how far the best of so many orders gets by chance
     fitting = fit(logits, labels) >= least_fit(len(labels)) and fit(logits[:, columns], labels) < -CHANCE - choices
     return np.argsort(columns) if 2 * then > len(chosen) and (swapped or fitting) else None
+
+
+def _sign_test(fewer: int, count: int) -> float:
+    """How likely at most so many of these are heads, of a fair coin."""
+    ways = (math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(fewer + 1))
+    return math.fsum(math.exp(way - count * math.log(2)) for way in ways)
 
 
 def _favourites(logits: Array, labels: Array) -> Array:

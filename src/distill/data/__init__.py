@@ -160,7 +160,7 @@ def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int |
     held_out = max(1, round(len(labelled) * (1 - train_ratio - plan.test_ratio)))
     validation = _take(left, y, held_out, len(classes), stream(seed, "split"))
     training = _without(used, np.concatenate([validation, tested]))
-    scaling = fit(plan.scale, rows.x, training)
+    scaling = fit(plan.scale, rows.x, training, pictures=rows.picture is not None)
     _check_scaling(scaling, rows)
     present = _present(rows, used)
     notes = _scaling_notes(plan.scale, scaling, rows, training, present)
@@ -392,14 +392,17 @@ def _scaling_notes(asked: str, scaling: Scaling, rows: Table, training: Array, p
     """What came of the scaling that the plan asks for; `present` are the values among all rows that are used."""
     empty, few = _present(rows, training) == 0, present < min(FEW, present.max())
     large = np.greater(scaling.reach, LARGE) & (asked != "auto")
-    medians = f"divides by the typical distance from the median, and bounds to +-{TAILED_BOUND:g}"
+    medians = f"divides by the typical distance from the median, and takes logarithms beyond {TAILED_BOUND:g}"
     notes = {
         "no value among the training rows; counts as 0": empty,
         f"fewer than {FEW} values; counts as 0 under a seed whose training rows have none": few & ~empty,
         f"mostly one value, or some far out; data.scale: auto {medians}": scaling.tailed,
         f"scaled values of up to {np.max(scaling.reach):,.0f}; data.scale: auto would bound them": large,
     }
-    return tuple(f"{_columns(rows, np.flatnonzero(here))}: {what}" for what, here in notes.items() if here.any())
+    told = [f"{_columns(rows, np.flatnonzero(here))}: {what}" for what, here in notes.items() if here.any()]
+    if asked == "auto" and scaling.kind == "pixels" and rows.picture is None:
+        told.append("bytes are taken for pixels, of one scale; data.scale: standard gives each feature its own")
+    return tuple(told)
 
 
 def _far_notes(what: str, scaling: Scaling, rows: Table) -> tuple[str, ...]:

@@ -15,7 +15,9 @@ SAMPLE_NUMBERS = 1 << 21  # of the training rows, for medians
 # so many typical distances.
 SAME, TAIL = 0.75, 10.0
 BOUND, TAILED_BOUND = 10.0, 5.0  # of scaled values, where the training values are all within it, and where some are not
+SLOPE = 0.5  # of the logarithm of what is beyond the bound
 FAR = 3.0  # times the reach of the training values
+LEAST_PIXELS = 49  # bytes in rows of fewer are numbers like others
 
 
 def blocks(rows: int, features: int) -> Iterator[slice]:
@@ -26,10 +28,11 @@ def blocks(rows: int, features: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Scaling:
-    """scaled = (x - offset) * factor, feature by feature, bounded to +-bound; a missing x (NaN) counts as `fill`.
+    """scaled = (x - offset) * factor, feature by feature; a missing x (NaN) counts as `fill`.
 
-    `reach` is how far from 0 the scaled training values go, before they are bounded. All of shape (D,); `bound` and
-    `reach` are infinite where there is none, or it is not known.
+    Beyond +-bound a scaled value grows with its logarithm alone, and no further than that of the training values, whose
+    `reach` is how far from 0 they go before that. All of shape (D,); `bound` and `reach` are infinite where there is
+    none, or it is not known.
     """
 
     kind: str
@@ -53,12 +56,23 @@ class Scaling:
                 scaled[some] = block
             if bounded:
                 part = scaled[some]
-                np.clip(part, -self.bound, self.bound, out=part, where=np.isfinite(part))
+                part[...] = np.where(np.isfinite(part), self._bounded(part), part)
         return scaled
 
+    def _bounded(self, scaled: Array) -> Array:
+        """Values in their bounds: cut off where no training value was, and beyond `bound` in logarithms, which keep the
+        order of a long tail."""
+        size = np.minimum(np.abs(scaled), np.maximum(self.bound, self.reach))
+        beyond = np.maximum(size - self.bound, 0)
+        with np.errstate(invalid="ignore"):
+            bounded: Array = np.copysign(np.where(beyond > 0, self.bound + SLOPE * np.log1p(beyond), size), scaled)
+        return bounded
+
     def undo(self, x: Array) -> Array:  # (N,D) -> (N,D) float64
-        """Raw rows from scaled ones, to within rounding and the bound."""
+        """Raw rows from scaled ones, to within rounding."""
         constant = self.factor == 0
+        beyond = np.maximum(np.abs(x) - self.bound, 0)
+        x = np.where(beyond > 0, np.copysign(self.bound + np.expm1(beyond / SLOPE), x), x)
         raw: Array = np.where(constant, self.fill, x / np.where(constant, 1, self.factor) + self.offset)
         return raw
 
@@ -77,19 +91,20 @@ class Scaling:
         return counts
 
 
-def fit(kind: str, x: Any, rows: Array) -> Scaling:
-    """Choose offset and factor from the training rows, those of x (N,D) that `rows` names.
+def fit(kind: str, x: Any, rows: Array, *, pictures: bool = False) -> Scaling:
+    """Choose offset and factor from the training rows, those of x (N,D) that `rows` names, which may be `pictures`.
 
     none: as it is. standard: mean 0 and standard deviation 1 per feature. minmax: each feature's range becomes 0 to 1.
-    auto: for bytes (images), the range of all features together becomes 0 to 1, so that a pixel that is almost always
-    dark is not blown up; for everything else, standard within +-BOUND, but for features that the deviation does not
-    measure (`_by_medians`). Except under none, a feature that is constant in the training rows becomes 0, and stays 0
-    in rows where it is not: the weights that it meets were never trained. So does a feature without any value in them,
-    under none too. A feature with values too large for a float64 sum of squares gets figures that are not finite.
+    auto: for pictures of bytes, and rows of LEAST_PIXELS bytes or more, the range of all features together becomes 0 to
+    1, so that a pixel that is almost always dark is not blown up; for everything else, standard within +-BOUND, but for
+    features that the deviation does not measure (`_by_medians`). Except under none, a feature that is constant in the
+    training rows becomes 0, and stays 0 in rows where it is not: the weights that it meets were never trained. So does
+    a feature without any value in them, under none too. A feature with values too large for a float64 sum of squares
+    gets figures that are not finite.
     """
     auto = kind == "auto"
     if auto:
-        kind = "pixels" if x.dtype == np.uint8 else "standard"
+        kind = "pixels" if x.dtype == np.uint8 and (pictures or x.shape[1] >= LEAST_PIXELS) else "standard"
     with np.errstate(all="ignore"):  # a too large feature shows in the figures, which the caller checks
         count, total = np.zeros(x.shape[1], np.int64), np.zeros(x.shape[1])
         low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
