@@ -174,6 +174,18 @@ def test_few_columns_that_are_counted_may_have_a_header(tmp_path: Path, first: s
     assert load(path).source_rows == (60 if asks is None else 61)
 
 
+@pytest.mark.parametrize("empty", [",,,,\n", ", ,,,\n", '"",,,,\n', ",,,,,,\n"])
+@pytest.mark.parametrize("header", ["", "a,b,c,d,kind\n"])
+def test_rows_of_separators_alone_are_left_out_and_counted(tmp_path: Path, empty: str, header: str) -> None:
+    (tmp_path / "plain.csv").write_text(as_csv(PLAIN, header=header.strip()))
+    lines = as_csv(PLAIN).splitlines(keepends=True)
+    (tmp_path / "rows.csv").write_text(header + "".join(lines[:30]) + empty + "".join(lines[30:]) + 250 * empty)
+    plain, found = load(tmp_path / "plain.csv"), load(tmp_path / "rows.csv")
+    np.testing.assert_array_equal(found.train.x, plain.train.x)
+    (note,) = set(found.notes) - set(plain.notes)
+    assert note == f"251 rows of separators alone are left out (line {31 + bool(header)}, ...)"
+
+
 def test_columns_of_true_and_false_are_1_and_0_and_said(tmp_path: Path) -> None:
     rows = [
         f"{v[0]:.3f},{['True', 'False', ''][i % 3]},{['TRUE', 'false'][i % 2]},{y}"
@@ -333,15 +345,16 @@ def test_other_texts_stay_what_they_are(text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "bytes"])
 def test_classes_that_look_alike_are_one_and_a_note_says_so(tmp_path: Path, kind: str) -> None:
-    odd = {0: "cafe\u0301", 7: " caf\xe9", 14: "caf\xe9\xa0", 21: "caf\xe9\u200b"}  # one of seven is "café"
+    alike = ("cafe\u0301", " caf\xe9", "caf\xe9\xa0", "\u2009caf\xe9\u200b", "\u200ecaf\xe9", "ca\xadf\u200de\u200c\u0301")
+    odd = dict(zip(range(0, 42, 7), alike, strict=True))  # one of seven is "café"
     labels = [odd.get(i, ("caf\xe9", *"abcdef")[i % 7]) for i in range(120)]
     given: Any = {"csv": [f'"{one}"' for one in labels], "npz": np.array(labels)}.get(kind)
     found = load(written(tmp_path, np.char.encode(np.array(labels), "utf-8") if given is None else given))
     assert found.classes == (*"abc", "caf\xe9", *"def")
     (note,) = doubts(found)
-    assert "5 spellings are taken for 1 class" in note
-    assert "4 rows" in note
-    for other in ("cafe\u0301", "caf\xe9 "):
+    assert "7 spellings are taken for 1 class" in note
+    assert "6 rows" in note
+    for other in alike:
         assert data.spelled(other) == data.spelled("caf\xe9") == "caf\xe9"
 
 
@@ -417,7 +430,19 @@ ODD_COLUMNS: dict[str, tuple[Any, str | None, str]] = {
     "without a header": (np.arange(120), None, "column 0 counts the rows"),
     "an id": (np.arange(120) * 7919 % 1009, "customer_id", "column 0 ('customer_id') numbers the rows"),
     "the label": (Y * 2.5 + 1, "a", "column 0 ('a') equals the label, one to one"),
-    "a constant": (np.full(120, 3), "a", "1 constant feature: a; data.drop"),
+    "row numbers from 1000": (np.arange(1000, 1120), None, "column 0 numbers the rows"),
+    "row numbers, shuffled": (np.arange(120) * 7 % 120, None, "column 0 numbers the rows"),
+    "row numbers with gaps": (np.delete(np.arange(160), np.s_[::4]), "a", "column 0 ('a') numbers the rows"),
+    "the label, missing here and there": (
+        np.where(np.arange(120) % 40 == 0, np.nan, Y),
+        "a",
+        "column 0 ('a') equals the label, one to one",
+    ),
+    "what is called a label": (np.sin(np.arange(120)), "Species", "column 0 ('Species') is called Species"),
+    "a constant": (np.full(120, 3), "a", "1 constant feature: a; to leave it out set data.drop: [0]"),
+    "a constant without a header": (np.full(120, 3), None, "1 constant feature: column 0; to"),
+    "a constant that a number names": (np.full(120, 3), "7", "1 constant feature: column 0 ('7'); to"),
+    "missing or a class a row": (np.where(np.arange(120) % 40 < 38, np.nan, Y), "a", ""),
     "a measurement": (np.arange(120) ** 1.5, "a", ""),
     "a whole measurement": (np.arange(120) * 7919 % 1009, "a", ""),
     "nearly the label": (np.where(np.arange(120) == 50, 9, Y), "a", ""),
@@ -431,13 +456,30 @@ def test_a_column_that_may_be_no_feature_is_named_and_can_be_dropped(tmp_path: P
     header = "" if title is None else f"{title},b,c,d,e,kind"
     (tmp_path / "plain.csv").write_text(as_csv(PLAIN))
     lines = as_csv(PLAIN).splitlines()
-    rows = [f"{float(value):g},{line}" for value, line in zip(column, lines, strict=True)]
+    rows = [f"{'' if np.isnan(value) else f'{value:g}'},{line}" for value, line in zip(column, lines, strict=True)]
     (tmp_path / "rows.csv").write_text("\n".join([header, *rows] if header else rows))
     found = load(tmp_path / "rows.csv", header=title is not None)
     assert [expected in note and "data.drop" in note for note in doubts(found)] == [True] * bool(expected)
     without = load(tmp_path / "rows.csv", header=title is not None, drop=[0])
     assert (doubts(without), without.names) == ([], tuple("bcde") if header else None)
     np.testing.assert_array_equal(without.train.x, load(tmp_path / "plain.csv").train.x)
+
+
+def test_many_constant_features_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    rows = "".join(f"1,2,3,4,5,6,{line}\n" for line in as_csv(PLAIN).splitlines())
+    (tmp_path / "rows.csv").write_text(rows)
+    (note,) = doubts(load(tmp_path / "rows.csv", header=False))
+    assert note == "6 constant features: " + "".join(f"column {i}, " for i in range(5)) + "...; to leave them out set data.drop"
+
+
+def test_a_feature_of_many_rows_that_equals_the_label_but_once_is_no_label(tmp_path: Path) -> None:
+    y = np.arange(4000) % 3
+    x = np.c_[np.random.default_rng(0).normal(size=4000), y, y]
+    x[1, 1] = 7
+    np.savez(tmp_path / "rows.npz", X=x, y=y)
+    assert [note.partition(": ")[2] for note in doubts(load(tmp_path / "rows.npz"))] == [
+        "feature 2 equals the label, one to one"
+    ]
 
 
 def test_the_label_among_the_features_of_an_array_is_named(tmp_path: Path) -> None:

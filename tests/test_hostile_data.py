@@ -103,8 +103,8 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "NUL": (GOOD + "1,2\0,a\n", {}, "rows.csv: line 21"),
     "a quote left open": (GOOD + '"1,2,a\n', {}, "rows.csv: line 21 … quotes"),
     "a text after a quote": (GOOD + '"1"x,2,a\n', {}, "rows.csv: line 21 … quotes"),
-    "one class": (GOOD.replace("b", "a"), {}, "rows.csv: every row has the label 'a'"),
-    "one row": ("1,2,a\n", {}, "rows.csv: every row has the label 'a'"),
+    "one class": (GOOD.replace("b", "a"), {}, "rows.csv: column 2: every row has the label 'a'; must"),
+    "one row": ("1,2,a\n", {}, "rows.csv: column 2: every row has the label 'a'; must"),
     "a class a row": ("".join(f"{i},{i}\n" for i in range(9)), {}, "rows.csv: 9 rows for 9 classes"),
     "labels that are measurements": (
         "".join(f"{i},{i / 7}\n" for i in range(9)),
@@ -158,6 +158,27 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         {},
         "rows.csv: 2 columns of texts: column 0 ('id') holds 'r0', column 1 ('when') holds … data.drop: [0, 1]",
     ),
+    "a column of texts that is called a label": (
+        "class,u,v,w\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},{i % 3}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 1 column of texts: … if column 0 ('class') is the label, set data.label: class; else leave it out",
+    ),
+    "the only column of texts that can be a label": (
+        "".join(f"r{i},{'ab'[i % 2]},{row[:-2]},{i % 3}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 2 columns of texts: … if column 1 is the label, set data.label: 1; else … data.drop: [0, 1]",
+    ),
+    "a column of texts beside a label that is called so": (
+        "sex,u,v,class\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},{i % 3}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 1 column of texts: … data.drop: [0] … !is the label",
+    ),
+    "one class, and what may be the label": (
+        "kind,u,v,y\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},0\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: column 3 ('y'): every row has the label 0; … set data.label: kind",
+    ),
+    "no name twice": (",,y\n" + GOOD, {}, "rows.csv: line 1: the column name '' stands twice"),
     "thirty columns of texts": (
         "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
         {},

@@ -19,7 +19,7 @@ import numpy as np
 from distill.config import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.columns import equal_to_label
-from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, spelled
+from distill.data.labels import Labels, few_classes, label_fault, label_notes, listing, mark_unlabelled, normal, spelled
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
 from distill.data.sheet import counted, read_sheet
@@ -351,9 +351,8 @@ def _number_classes(name: str, rows: Table, max_samples: int | None) -> tuple[tu
     labelled = np.ones(len(rows.y), bool) if rows.labelled is None else rows.labelled
     labels, inverse = np.unique(rows.y[labelled], return_inverse=True)
     classes, count = tuple(labels.tolist()), int(labelled.sum())
-    if len(classes) < 2:
-        what = f"every row has the label {classes[0]!r}" if classes else "no row has a label"
-        raise DataError(f"{name}: {what}; must have at least two classes")
+    if few := few_classes(Labels(rows.y, labelled)):
+        raise DataError(f"{name}: {few}")
     if count <= len(classes):
         what = "is the label column the right one?"
         raise DataError(f"{name}: {count} rows for {len(classes)} classes; must have more rows than classes; {what}")

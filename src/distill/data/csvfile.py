@@ -16,6 +16,7 @@ from distill.config import DataPlan
 from distill.data.columns import column_notes, is_label_name, like_labels
 from distill.data.labels import (
     Labels,
+    few_classes,
     label_fault,
     label_notes,
     listing,
@@ -56,22 +57,13 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
             return replace(known, notes=labels.notes)
         if fault := label_fault(known):
             raise DataError(f"{place}: {fault}; {_advice(sheet, left_out)}")
-        if few := _few_classes(known):
-            what = f"{few} ({sheet.column(column)}); must have at least two classes"
-            raise DataError(f"{sheet.name}: {what}; {_advice(sheet, left_out)}")
+        if few := few_classes(known):
+            raise DataError(f"{place}: {few}; {_advice(sheet, left_out)}")
         return replace(known, notes=known.notes + label_notes(known, place))
 
     rows = replace(table(sheet, features, column, settle), dropped=dropped)
     odd = column_notes(rows, features) if learned is None else ()
     return Source(replace(rows, notes=rows.notes + odd))
-
-
-def _few_classes(labels: Labels) -> str | None:
-    """What says that there is nothing to tell apart, or None."""
-    classes = np.unique(labels.y[labels.labelled])
-    if len(classes) > 1:
-        return None
-    return f"every row has the label {classes[0].item()!r}" if len(classes) else "no row has a label"
 
 
 def _without_dropped(sheet: Sheet, learned: Table) -> int | None:
@@ -180,7 +172,8 @@ def table(
     lines, codes, labels = array("q"), array("q"), dict[str, int]()
     words: Words = {}
     pick = _picker(features)
-    for ends, rows in sheet.blocks():
+    empty = array("q")
+    for ends, rows in sheet.blocks(empty):
         at = len(lines)
         lines.extend(ends)
         x[at : len(lines)] = _numbers(list(chain.from_iterable(map(pick, rows))), len(features), at, words)
@@ -200,8 +193,16 @@ def table(
         names=tuple(header[i] for i in features) if header else None,
         label=header[label] if header and label is not None else label,
         labelled=None if known is None else known.labelled,
-        notes=sheet.notes + truths + (() if known is None else known.notes),
+        notes=sheet.notes + _empty_rows(sheet, empty) + truths + (() if known is None else known.notes),
     )
+
+
+def _empty_rows(sheet: Sheet, lines: Sequence[int]) -> tuple[str, ...]:
+    """A note on the rows that hold nothing, which end on these lines."""
+    if not lines:
+        return ()
+    rows = "1 row of separators alone is" if len(lines) == 1 else f"{len(lines):,} rows of separators alone are"
+    return (f"{sheet.name}: {rows} left out (line {lines[0]}{', ...' if len(lines) > 1 else ''})",)
 
 
 def _most_rows(sheet: Sheet) -> int:

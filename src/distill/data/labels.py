@@ -16,16 +16,13 @@ import numpy as np
 
 from distill.nn.vector import Array
 
-# White space as str.strip takes it, and the marks of no width that Unicode does not count as such.
-WHITE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff"
-WHITE += "".join(map(chr, range(0x2000, 0x200B)))
 PLAIN = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?")  # '03' and '1_000' are no numbers
 DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 DIGITS = 18  # of whole numbers that int64 holds for certain; longer ones stay as they are
 MISSING_WORDS = {"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
 # Labels of fewer rows or classes, or of more rows a class, are never taken for measurements.
 LEAST_ROWS, LEAST_CLASSES, LEAST_PER_CLASS = 20, 10, 5
-SHOWN = 12  # names that a message shows
+SHOWN, LONGEST = 12, 60  # names that a message shows, and their characters
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,12 @@ class Labels:
 
 
 def normal(text: str) -> str:
-    """A text without outer white space, its accents composed (Unicode NFC), so that what looks alike is alike."""
-    return unicodedata.normalize("NFC", text).strip(WHITE)
+    """A text without outer white space and invisible characters (Unicode Cf: marks of direction, joiners, soft
+    hyphens, a BOM), its accents composed (NFC), so that what looks alike is alike."""
+    if text.isascii():
+        return text.strip()
+    seen = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return unicodedata.normalize("NFC", seen).strip()
 
 
 def spelled(label: Any) -> str:
@@ -73,9 +74,20 @@ def difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str | None:
     return f"{texts}; the first that differ are {left[place]!a} and {right[place]!a}"
 
 
+def quoted(text: object) -> str:
+    """A field, or a name, as a message quotes it: cut where it is long."""
+    return repr(cut(text) if isinstance(text, str) else text)
+
+
+def cut(text: object) -> str:
+    """The first characters of a text that is long."""
+    whole_text = str(text)
+    return whole_text if len(whole_text) <= LONGEST else f"{whole_text[: LONGEST - 3]}..."
+
+
 def listing(names: Iterable[object]) -> str:
     """Names in a message, the first of them where they are many."""
-    texts = [str(name) for name in names]
+    texts = [cut(name) for name in names]
     more = f", ... ({len(texts):,})" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
 
@@ -132,6 +144,15 @@ def mark_unlabelled(labels: Labels, mark: Any, place: str, *, negative: bool) ->
     what = f"{_plural(count, 'row counts', 'rows count')} as unlabelled, with {text} for a label"
     noted = _noted(labels, f"{place}: {what}; {f'for a class of that name set {key}: null' if auto else f'see {key}'}")
     return replace(noted, labelled=labels.labelled & ~unlabelled)
+
+
+def few_classes(labels: Labels) -> str | None:
+    """What says that there is nothing to tell apart, or None."""
+    classes = np.unique(labels.y[labels.labelled])[:2].tolist()
+    if len(classes) > 1:
+        return None
+    what = f"every row has the label {quoted(classes[0])}" if classes else "no row has a label"
+    return f"{what}; must have at least two classes"
 
 
 def label_fault(labels: Labels) -> str | None:

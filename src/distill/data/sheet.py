@@ -8,6 +8,7 @@ import io
 import re
 import sys
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,13 +65,13 @@ class Sheet:
         """The same without the file."""
         return f"column {index}" + (f" ({self.header[index]!r})" if self.header else "")
 
-    def records(self) -> Iterator[Record]:
-        """The rows below the header. Raises DataError."""
-        return islice(_records(self.name, self.raw, self.separator), self.skip, None)
+    def records(self, empty: "array[int] | None" = None) -> Iterator[Record]:
+        """The rows below the header; the lines of rows without a value are added to `empty`. Raises DataError."""
+        return islice(_records(self.name, self.raw, self.separator, empty=empty), self.skip, None)
 
-    def blocks(self) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
+    def blocks(self, empty: "array[int] | None" = None) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
         """The rows below the header, some at a time and all of the same width, and the lines on which they end."""
-        records, most, first = self.records(), max(1, BLOCK_FIELDS // self.width), 0
+        records, most, first = self.records(empty), max(1, BLOCK_FIELDS // self.width), 0
         while block := list(islice(records, most)):
             lines, rows = zip(*block, strict=True)
             first = first or lines[0]
@@ -132,14 +133,19 @@ def _bytes(path: Path) -> bytes:
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
-def _records(name: str, raw: bytes, separator: str, *, told: bool = True) -> Iterator[Record]:
-    """Every row that holds anything. A fault ends them; it is raised as DataError where it is to be `told`."""
+def _records(
+    name: str, raw: bytes, separator: str, *, told: bool = True, empty: "array[int] | None" = None
+) -> Iterator[Record]:
+    """Every row that holds anything; the lines of those of separators alone, as spreadsheets write them at the end, are
+    added to `empty`. A fault ends them; it is raised as DataError where it is to be `told`."""
     text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", newline="")
     reader = csv.reader(text, delimiter=separator, strict=True)
     try:
         for row in reader:
-            if row:
+            if any(map(str.strip, row)):
                 yield reader.line_num, row
+            elif len(row) > 1 and empty is not None:
+                empty.append(reader.line_num)
     except csv.Error as error:
         if told:
             raise DataError(f"{name}: line {reader.line_num}: {error}; check the quotes") from None
