@@ -69,7 +69,8 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "empty": ("", {}, "rows.csv: no rows"),
     "blank lines": ("\n\n\r\n", {}, "rows.csv: no rows"),
     "a byte order mark": ("\ufeff", {}, "rows.csv: no rows"),
-    "a space": (" \n", {}, "rows.csv: only one column"),
+    "a space": (" \n", {}, "rows.csv: no rows"),
+    "separators alone": (",,\n" * 9, {}, "rows.csv: no rows"),
     "only a header": ("u,v,y\n", {"header": True}, "rows.csv: no rows … header"),
     "one column": ("1\n2\n3\n", {}, "rows.csv: only one column"),
     "another delimiter": (GOOD.replace(",", " "), {}, "rows.csv: only one column … blanks"),
@@ -178,7 +179,11 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         {},
         "rows.csv: column 3 ('y'): every row has the label 0; … set data.label: kind",
     ),
-    "no name twice": (",,y\n" + GOOD, {}, "rows.csv: line 1: the column name '' stands twice"),
+    "no name twice": (
+        ",,u,v,y\n" + "".join(f"{i},{i},{row}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: line 1: the column name '' stands twice",
+    ),
     "thirty columns of texts": (
         "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
         {},

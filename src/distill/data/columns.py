@@ -78,7 +78,8 @@ def equal_to_label(table: Table) -> list[int]:
     equal: list[int] = []
     for part in blocks(x.shape[1], len(some)):
         likely = part.start + np.flatnonzero(_one_value_each(x[rows[some], part], y[some]))
-        equal += [k for k in likely.tolist() if _one_value_each(x[rows, k : k + 1], y).all()]
+        held = [k for k in likely.tolist() if np.isfinite(x[rows, k]).sum() >= LEAST_ROWS]
+        equal += [k for k in held if _one_value_each(x[rows, k : k + 1], y).all()]
     return equal
 
 
