@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import pickle
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -217,6 +219,8 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "a Parquet file": (b"PAR1\x15\x04PAR1", "write it as CSV"),
     "a text in UTF-16": (GOOD.encode("utf-16"), "UTF-8"),
     "an xz file": (b"\xfd7zXZ\0\0\x04", "unpack it"),
+    "a pickle": (pickle.dumps(dict.fromkeys("abc")), "numpy.savez"),
+    "JSON": (b'\n[\n  {"u": 1, "v": 2}, {"u": 2, "v": 1}\n]\n', "write it as CSV"),
 }
 
 
@@ -337,7 +341,11 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "nothing like a label": (measured(REAL, PROLINE), {}, "rows.csv: … no other column looks like a label"),
     "what is dropped": (measured(WINE, PROLINE), {"drop": [0]}, "rows.csv: … no other column looks like a label"),
-    "chosen so": (measured(WINE, PROLINE), {"label": -1}, "rows.csv: column 5: … set data.label: 0"),
+    "fractions, chosen so": (
+        measured(WINE, REAL),
+        {"label": -1},
+        "rows.csv: column 5: holds fractions … make ranges … set data.label: 0",
+    ),
     "fractions, some missing": (measured(WINE, ["?", "", *REAL[2:]]), {}, "rows.csv: … fractions … column 0"),
     "a name a row": (
         measured(WINE, [f"r{i}" for i in range(178)]),
@@ -391,6 +399,11 @@ def test_honest_labels_are_believed(y: Array) -> None:
     assert "note:" not in answer.out
 
 
+def test_a_label_that_is_chosen_is_learned_with_a_warning_however_few_rows_a_class_has() -> None:
+    answer = check(write("rows.csv", measured(WINE, PROLINE)), label=-1)
+    assert re.search(r"note: column 5: 178 rows for \d+ classes, fewer than 5 a class", " ".join(answer.out.split()))
+
+
 def test_many_classes_of_few_rows_are_learned_with_a_warning() -> None:
     np.savez("rows.npz", X=np.random.default_rng(0).normal(size=(80, 3)), y=np.arange(80) % 20)
     assert "80 rows for 20 classes, fewer than 5 a class; where these are" in " ".join(check("rows.npz").out.split())
@@ -411,6 +424,7 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "without names": (GOOD, {"drop": ["u"]}, "rows.csv: data.drop names 'u', but there is no header"),
     "the label": (NAMED, {"drop": [0, "y"]}, "rows.csv: column 2 ('y'): data.drop names the label"),
     "the label by index": (GOOD, {"drop": [1], "label": 1}, "rows.csv: column 1: data.drop names the label"),
+    "a long name": (NAMED, {"drop": ["w" * 99]}, f"rows.csv: no column '{'w' * 57}...', which data.drop names"),
     "everything": (NAMED, {"drop": ["u", 1]}, "rows.csv: data.drop leaves no feature"),
     "many columns": (
         ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",
@@ -423,6 +437,13 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("content", "keys", "expected"), DROPS.values(), ids=DROPS)
 def test_columns_that_cannot_be_dropped(content: str, keys: dict[str, Any], expected: str) -> None:
     assert_refused(check(write("rows.csv", content), **keys), expected)
+
+
+def test_an_empty_list_drops_nothing() -> None:
+    np.savez("rows.npz", X=X, y=Y)
+    for source in (write("rows.csv", NAMED), "rows.npz"):
+        plain, empty = (check(source, drop=drop) for drop in (None, []))
+        assert (empty.code, empty.out.replace("drop: []", "drop: null")) == (0, plain.out)
 
 
 def test_drop_acts_only_on_csv_files() -> None:
@@ -722,7 +743,7 @@ IDX: dict[str, tuple[dict[str, bytes | None], str]] = {
     ),
     "all missing": (
         {"train_images_idx3_ubyte": None, "train_labels_idx1_ubyte": None},
-        "mn: no file train-images-idx3-ubyte",
+        "mn: is a folder with no X.npy, and no train-images-idx3-ubyte … give a file in it",
     ),
     "test: images alone": ({"t10k_images_idx3_ubyte": idx(IMAGES)}, "mn: no t10k-labels-idx1-ubyte beside mn/t10k-im"),
     "test: labels alone": ({"t10k_labels_idx1_ubyte": idx(LABELS)}, "mn: no t10k-images-idx3-ubyte beside mn/t10k-la"),
@@ -1065,6 +1086,13 @@ def test_nothing_is_unpacked_before_names_and_sizes_are_looked_at(name: str, tra
     tracemalloc.stop()
     assert_refused(answer, f"… {expected}")
     assert peak < HUGE / 8
+
+
+def test_a_table_packed_beyond_belief_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write("rows.csv.gz", gzip.compress(b"0,1,a\n1,0,b\n" * 10_000))
+    assert check(name).code == 0
+    monkeypatch.setattr("distill.arrays.MOST_UNPACKED", 100_000)
+    assert_refused(check(name), "rows.csv.gz: unpacks to over … 100 times its size … unpack it first")
 
 
 def test_what_is_not_needed_is_not_read() -> None:

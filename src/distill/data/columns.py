@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from distill.data.labels import normal, spelled, whole
+from distill.data.labels import cut, normal, quoted, spelled, whole
 from distill.data.scaling import blocks
 from distill.data.table import Table
 from distill.nn.vector import Array
@@ -35,7 +35,7 @@ def column_notes(table: Table, columns: Sequence[int]) -> tuple[str, ...]:
         if name == "":
             reasons.setdefault(k, []).append("has no name")
         if name is not None and normal(name).casefold() in SURE_NAMES:
-            reasons.setdefault(k, []).append(f"is called {name}")
+            reasons.setdefault(k, []).append(f"is called {cut(name)}")
         if count_rows[k] and (x[:, k] == x[0, k] + np.arange(len(x))).all():
             reasons.setdefault(k, []).append("counts the rows")
         elif (dense[k] or (name is not None and _is_id(name))) and _numbers_rows(x[:, k]):
@@ -62,8 +62,8 @@ def _named(table: Table, feature: int, column: int) -> str:
     """A column by its name, or by its index where that tells nothing, or is a number and may be taken for one."""
     name = "" if table.names is None else table.names[feature]
     if name and whole(name) is None:
-        return name
-    return f"column {column}" + ("" if table.names is None else f" ({name!r})")
+        return str(cut(name))
+    return f"column {column}" + ("" if table.names is None else f" ({quoted(name)})")
 
 
 def equal_to_label(table: Table) -> list[int]:
@@ -91,7 +91,8 @@ def _one_value_each(x: Array, y: Array) -> Array:  # -> (D,)
     values = np.sort(lowest, axis=0)  # a class without a value, NaN, comes last
     held = (values == values).sum(axis=0)
     alike = ((lowest == highest) | (lowest != lowest)).all(axis=0)
-    return alike & (np.diff(values, axis=0) != 0).all(axis=0) & (held > 1)
+    equal: Array = alike & (np.diff(values, axis=0) != 0).all(axis=0) & (held > 1)
+    return equal
 
 
 def is_label_name(name: str) -> bool:

@@ -22,6 +22,7 @@ from distill.data.labels import (
     listing,
     mark_unlabelled,
     normal,
+    quoted,
     read_labels,
 )
 from distill.data.sheet import COMMA_NUMBER, PLAIN_NUMBER, TRUTH, Sheet, counted, read_sheet
@@ -55,7 +56,7 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
         known = mark_unlabelled(labels, plan.unlabelled_label, place, negative=False)
         if learned is not None:
             return replace(known, notes=labels.notes)
-        if fault := label_fault(known):
+        if fault := label_fault(known, chosen=plan.label is not None):
             raise DataError(f"{place}: {fault}; {_advice(sheet, left_out)}")
         if few := few_classes(known):
             raise DataError(f"{place}: {few}; {_advice(sheet, left_out)}")
@@ -126,10 +127,10 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
     if isinstance(which, str):
         if sheet.header is None:
             raise DataError(
-                f"{sheet.name}: {key} names {which!r}, but there is no header; give an index, or header: true"
+                f"{sheet.name}: {key} names {quoted(which)}, but there is no header; give an index, or header: true"
             )
         if (name := normal(which)) not in sheet.columns:
-            what = f"no column {which!r}" + ("" if key == "data.label" else f", which {key} names")
+            what = f"no column {quoted(which)}" + ("" if key == "data.label" else f", which {key} names")
             raise DataError(f"{sheet.name}: {what}; {nearest(name, sheet.header)}")
         return sheet.columns[name]
     if not -sheet.width <= which < sheet.width:
@@ -277,8 +278,10 @@ def _check_words(
         what = listing([f"{sheet.column(i)} holds {word[:30]!r}" for i, word in texts.items()])
         them = "it" if len(texts) == 1 else "them"
         drop = f"leave {them} out (data.drop: [{', '.join(map(str, texts))}]), or " if sheet.planned else ""
-        first = _label_among(sheet, texts, label) if sheet.planned else ""
-        raise DataError(f"{sheet.name}: {counted(len(texts), 'column')} of texts: {what}; {first}{drop}write numbers")
+        label_first = _label_among(sheet, texts, label) if sheet.planned else ""
+        raise DataError(
+            f"{sheet.name}: {counted(len(texts), 'column')} of texts: {what}; {label_first}{drop}write numbers"
+        )
     if stray:
         row, column, word = min(stray)
         raise DataError(f"{place(row, column)}: {_fault(word, row, sheet)}")
@@ -318,6 +321,6 @@ def _place(sheet: Sheet, features: Sequence[int], label: int | None, lines: Sequ
     def place(row: int | None, column: int | None) -> str:
         index = features[column] if column is not None else label or 0
         at = "" if row is None else f"line {lines[row]}, "
-        return f"{name}: {at}column {index}" + (f" ({header[index]!r})" if header else "")
+        return f"{name}: {at}column {index}" + (f" ({quoted(header[index])})" if header else "")
 
     return place

@@ -17,13 +17,8 @@ from itertools import islice
 from pathlib import Path
 
 from distill.arrays import gunzip
-from distill.data.labels import (
-    MISSING_WORDS,
-    listing,
-    normal,
-    spelled,
-)
-from distill.data.table import STDIN
+from distill.data.labels import MISSING_WORDS, listing, normal, quoted, spelled
+from distill.data.table import STDIN, called
 from distill.errors import DataError
 from distill.foreign import GZIP, foreign
 
@@ -63,7 +58,7 @@ class Sheet:
 
     def column(self, index: int) -> str:
         """The same without the file."""
-        return f"column {index}" + (f" ({self.header[index]!r})" if self.header else "")
+        return f"column {index}" + (f" ({quoted(self.header[index])})" if self.header else "")
 
     def records(self, empty: "array[int] | None" = None) -> Iterator[Record]:
         """The rows below the header; the lines of rows without a value are added to `empty`. Raises DataError."""
@@ -99,7 +94,7 @@ def read_sheet(
     `label`; else the columns below it decide, and where they tell both, DataError asks. `width` is that of a file with
     a label, where one without is read too; `planned`: the file is one of a plan, whose key data.header can answer.
     """
-    raw, name = _bytes(path), str(path)
+    raw, name = _bytes(path), called(path)
     separator, top = _separator(raw)
     head = _head(islice(_records(name, raw, separator), top, None))
     if not head:
@@ -114,7 +109,9 @@ def read_sheet(
     if not named:
         return sheet
     if twice := [column for column, count in Counter(first).items() if count > 1]:
-        raise DataError(f"{name}: line {line}: the column name {twice[0]!r} stands twice; give every column its own")
+        raise DataError(
+            f"{name}: line {line}: the column name {quoted(twice[0])} stands twice; give every column its own"
+        )
     if len(head) == 1:
         raise DataError(f"{name}: no rows; must hold at least one under the header")
     return replace(sheet, skip=top + 1, header=tuple(first))
@@ -125,11 +122,11 @@ def _bytes(path: Path) -> bytes:
     try:
         raw = sys.stdin.buffer.read() if path == STDIN and sys.stdin else path.read_bytes()
         if raw[:2] == GZIP:
-            raw = gunzip(path, raw)
+            raw = gunzip(called(path), raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{called(path)}: cannot be read: {error}") from None
     if what := foreign(raw, path.name):
-        raise DataError(f"{path}: {what}")
+        raise DataError(f"{called(path)}: {what}")
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -204,7 +201,7 @@ def _decide(
     at = label % len(first) if isinstance(label, int) and inside else None
     named = _looks_like_header(sheet, head, at)
     if named is None:
-        row = "a row" + ("" if at is None else f" (class {first[at]!r})")
+        row = "a row" + ("" if at is None else f" (class {quoted(first[at])})")
         what = f"line {line} can be a header (names {listing(first)}) or {row}"
         out = "delete the line if it is a header; if it is a row, put the names of the columns above it"
         raise DataError(f"{sheet.name}: {what}; {'set data.header: true or false' if sheet.planned else out}")
