@@ -516,6 +516,36 @@ def test_columns_are_dropped_by_name_or_index_and_a_test_file_may_lack_them(tmp_
     assert load(tmp_path / "rows.csv", drop=["name"], test=str(tmp_path / "test.csv")).test is not None
 
 
+@pytest.mark.parametrize("label", range(7))
+def test_new_rows_of_a_file_without_names_may_lack_what_was_dropped_or_the_label(tmp_path: Path, label: int) -> None:
+    """By position: the label is at `label`, and two further columns stand in front and in the middle."""
+    rows, drop = [line.split(",") for line in as_csv(PLAIN).splitlines()], [0, 3]
+    drop = [i + (i >= label) for i in drop]
+    full = [["7", *row[:2], "8", *row[2:4]] for row in rows]
+    full = [[*line[:label], row[4], *line[label:]] for line, row in zip(full, rows, strict=True)]
+
+    def write(name: str, without: list[int]) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(",".join(f for i, f in enumerate(row) if i not in without) for row in full))
+        return path
+
+    train, short = write("train.csv", []), write("short.csv", drop)
+    keys: dict[str, Any] = {"label": label, "drop": drop, "header": False}
+    found = load(train, **keys, test=str(short))
+    assert found.test is not None
+    np.testing.assert_array_equal(found.test.x, found.scaling.apply(X))
+    np.testing.assert_array_equal(found.test.y, Y)
+    for path, labelled in (
+        (short, True),
+        (train, True),
+        (write("features.csv", [label, *drop]), False),
+        (write("bare.csv", [label]), False),
+    ):
+        new = data.read_new(str(path), found.scaling, None, found.label, dropped=drop)
+        np.testing.assert_array_equal(new.x, X)
+        assert (new.y is not None) == labelled
+
+
 def idx(array: Array, code: int = 0x08) -> bytes:
     return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
@@ -571,12 +601,13 @@ def test_an_empty_field_counts_as_the_mean_of_the_training_rows(tmp_path: Path) 
     assert observed.std() == pytest.approx(1, abs=1e-6)
 
 
-def test_a_test_file_may_order_its_columns_otherwise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", [{"label": "kind"}, {}])
+def test_a_test_file_may_order_its_columns_otherwise(tmp_path: Path, label: dict[str, Any]) -> None:
     (tmp_path / "train.csv").write_text(as_csv(PLAIN, header="a,b,c,d,kind"))
     order = [4, 2, 0, 3, 1]
     rows = [line.split(",") for line in as_csv(PLAIN, header="a,b,c,d,kind").splitlines()]
     (tmp_path / "test.csv").write_text("\n".join(",".join(row[i] for i in order) for row in rows))
-    found = load(tmp_path / "train.csv", label="kind", test=str(tmp_path / "test.csv"))
+    found = load(tmp_path / "train.csv", **label, test=str(tmp_path / "test.csv"))
     assert found.test is not None
     np.testing.assert_array_equal(found.test.x, found.scaling.apply(X))
     np.testing.assert_array_equal(found.test.y, Y)
