@@ -365,6 +365,12 @@ def test_classes_that_look_alike_are_one_and_a_note_says_so(tmp_path: Path, kind
         assert data.spelled(other) == data.spelled("caf\xe9") == "caf\xe9"
 
 
+def test_a_column_is_named_without_what_nobody_sees(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(as_csv(PLAIN, header="a,b,c\u200b,d,\u200eki\xadnd"), encoding="utf-8")
+    found = load(tmp_path / "rows.csv", label="kind\ufeff", drop=["c"])
+    assert (found.label, found.names) == ("kind", ("a", "b", "d"))
+
+
 @pytest.mark.parametrize(("pair", "alike"), [("Fig fig", True), ("new_york new__york", False), ("a\xa0b ab", True)])
 def test_classes_that_differ_by_case_or_inner_space_stay_two_with_a_warning(
     tmp_path: Path, pair: str, *, alike: bool
@@ -446,6 +452,7 @@ ODD_COLUMNS: dict[str, tuple[Any, str | None, str]] = {
         "column 0 ('a') equals the label, one to one",
     ),
     "what is called a label": (np.sin(np.arange(120)), "Species", "column 0 ('Species') is called Species"),
+    "a value in one class alone": (np.where(Y == 1, 3, np.nan), "a", "1 constant feature: a;"),
     "a constant": (np.full(120, 3), "a", "1 constant feature: a; to leave it out set data.drop: [0]"),
     "a constant without a header": (np.full(120, 3), None, "1 constant feature: column 0; to"),
     "a constant that a number names": (np.full(120, 3), "7", "1 constant feature: column 0 ('7'); to"),
@@ -498,6 +505,8 @@ def test_a_few_values_may_equal_the_label_by_chance(tmp_path: Path) -> None:
     ]
     (tmp_path / "rows.csv").write_text("\n".join(rows))
     assert not any("equals the label" in note for note in load(tmp_path / "rows.csv").notes)
+    (tmp_path / "few.csv").write_text("".join(f"{i * 7 % 15},{i % 4},{'ab'[i % 2]}\n" for i in range(15)))
+    assert doubts(load(tmp_path / "few.csv", header=False)) == []
 
 
 def test_the_label_among_the_features_of_an_array_is_named(tmp_path: Path) -> None:
