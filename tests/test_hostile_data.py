@@ -425,6 +425,11 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "the label": (NAMED, {"drop": [0, "y"]}, "rows.csv: column 2 ('y'): data.drop names the label"),
     "the label by index": (GOOD, {"drop": [1], "label": 1}, "rows.csv: column 1: data.drop names the label"),
     "a long name": (NAMED, {"drop": ["w" * 99]}, f"rows.csv: no column '{'w' * 57}...', which data.drop names"),
+    "a label among long names": (
+        f"{'k' * 99},u,v,{'w' * 99}\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},0\n" for i, row in enumerate(ROWS)),
+        {},
+        f"rows.csv: column 3 ('{'w' * 57}...'): … column 0 ('{'k' * 57}...'), 2 values: set data.label: 0",
+    ),
     "everything": (NAMED, {"drop": ["u", 1]}, "rows.csv: data.drop leaves no feature"),
     "many columns": (
         ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",

@@ -16,6 +16,7 @@ from distill.config import DataPlan
 from distill.data.columns import column_notes, is_label_name, like_labels
 from distill.data.labels import (
     Labels,
+    cut,
     few_classes,
     label_fault,
     label_notes,
@@ -158,7 +159,7 @@ def _like_labels(sheet: Sheet, columns: Collection[int]) -> list[tuple[int, int]
 def _key(sheet: Sheet, column: int) -> int | str:
     """A column as a plan may name it."""
     name = sheet.header[column] if sheet.header else ""
-    return name if name.isidentifier() else column
+    return name if name.isidentifier() and cut(name) == name else column
 
 
 def table(
