@@ -444,6 +444,10 @@ def test_columns_that_cannot_be_dropped(content: str, keys: dict[str, Any], expe
     assert_refused(check(write("rows.csv", content), **keys), expected)
 
 
+def test_numbers_of_opposite_extremes_make_no_warning_of_ours() -> None:
+    assert_refused(check(write("rows.csv", NAMED + "-1.7e308,1,a\n1.7e308,2,b\n")), "rows.csv: column 0 ('u'): numbers")
+
+
 def test_an_empty_list_drops_nothing() -> None:
     np.savez("rows.npz", X=X, y=Y)
     for source in (write("rows.csv", NAMED), "rows.npz"):

@@ -27,7 +27,8 @@ def column_notes(table: Table, columns: Sequence[int]) -> tuple[str, ...]:
     x = np.asarray(table.x)
     reasons: dict[int, list[str]] = {}
     lowest, highest = np.fmin.reduce(x, axis=0), np.fmax.reduce(x, axis=0)
-    span = highest - lowest + 1
+    with np.errstate(over="ignore"):
+        span = highest - lowest + 1
     dense = (span >= len(x)) & (span < GAPS * len(x)) & (len(x) >= LEAST_NUMBERED)
     count_rows = np.isin(x[0], (0, 1)) & (x[-1] == x[0] + len(x) - 1) & (len(x) > 2)  # as far as the ends say
     for k in range(len(columns)):
@@ -91,7 +92,7 @@ def _one_value_each(x: Array, y: Array) -> Array:  # -> (D,)
     values = np.sort(lowest, axis=0)  # a class without a value, NaN, comes last
     held = (values == values).sum(axis=0)
     alike = ((lowest == highest) | (lowest != lowest)).all(axis=0)
-    equal: Array = alike & (np.diff(values, axis=0) != 0).all(axis=0) & (held > 1)
+    equal: Array = alike & (values[1:] != values[:-1]).all(axis=0) & (held > 1)
     return equal
 
 
