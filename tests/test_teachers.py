@@ -806,7 +806,7 @@ class Raises:
         raise RuntimeError("not fitted")
 
 
-@pytest.mark.parametrize("names", [None, 3, Raises()], ids=str)
+@pytest.mark.parametrize("names", [None, 3, Raises()], ids=["None", "a number", "raises"])
 def test_what_is_no_list_of_names_counts_as_none(names: Any) -> None:
     x, y = blobs(150)
     text_file("rows.csv", x, y)
