@@ -25,10 +25,10 @@ import numpy as np
 import yaml
 
 from distill import config, pipeline
-from distill.evidence import verdict
 from distill.nn import blas
-from distill.parallel import each
-from distill.record import Record
+from distill.report.record import Record
+from distill.report.verdict import verdict
+from distill.system.processes import each
 
 PAGE = Path(__file__).with_name("METHODS.md")
 BEGIN, END = "<!-- measured: python docs/methods.py --write -->", "<!-- end -->"

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import distill
-from distill.answers import Answers
 from distill.data import Rows
 from distill.nn.vector import Array
+from distill.train.outputs import Answers
 
 # How fast a shared machine is must never decide a test, nor which examples it happened to draw.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -24,16 +24,19 @@ from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, blobs, held
-from distill import answers, config, data, predictions, teacher
-from distill.answers import Answers, keep
-from distill.config import Term
+from distill import config, data
+from distill.config.schema import Term
 from distill.data import Data, Rows, Scaling
 from distill.data.ondisk import DiskArray
 from distill.errors import DataError, OutputError
 from distill.model import Model
 from distill.nn.ops import softmax
 from distill.nn.vector import Array
-from distill.teacher import listen, of_model
+from distill.teacher import cache, predictions, sources
+from distill.teacher.cache import keep
+from distill.teacher.sources import listen, of_model
+from distill.train import outputs
+from distill.train.outputs import Answers
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 
@@ -84,7 +87,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the teacher was asked again")
         yield
 
-    monkeypatch.setattr(teacher, "_named_parts", refuse)
+    monkeypatch.setattr(sources, "_named_parts", refuse)
 
 
 def prints(results: distill.Results) -> tuple[str, str]:
@@ -124,7 +127,7 @@ def test_a_temporary_folder_lasts_as_long_as_its_answers(rows: Data, trained: Mo
     found = listen(of_model("big", trained), rows.train, [], 0, None)
     folder = next(Path("scratch").iterdir())
     assert [one.name for one in folder.iterdir()] == ["logits.npy"]
-    child = multiprocessing.get_context("fork").Process(target=answers._clear, args=(folder, os.getpid()))
+    child = multiprocessing.get_context("fork").Process(target=cache._clear, args=(folder, os.getpid()))
     child.start()
     child.join()  # what a forked worker would do on its way out
     assert (child.exitcode, folder.exists()) == (0, True)
@@ -261,7 +264,7 @@ def test_asking_about_rows_on_disk_reads_the_file_a_few_times_and_not_once_a_blo
 @pytest.mark.usefixtures("disk_rows")
 def test_no_teacher_is_asked_about_more_rows_on_disk_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a file of 10 GB would be in memory, a fifth of it at once, as soon as its validation rows are judged."""
-    monkeypatch.setattr(teacher, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(sources, "BLOCK_NUMBERS", 1)
     monkeypatch.setattr("distill.nn.mlp.EVALUATION_ROWS", 100)
     here = distill.run(DISK)
     assert here.teacher is not None
@@ -375,7 +378,7 @@ def rewrite(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
 
 def signed(folder: Path) -> None:
     """The checksums are those of what is there, so that the damage reaches what reads the arrays."""
-    rewrite(folder, "answers.json", lambda h: h | {"sha256": answers._sums(folder)})
+    rewrite(folder, "answers.json", lambda h: h | {"sha256": cache._sums(folder)})
 
 
 def written(name: str, content: bytes) -> Callable[[Path], object]:
@@ -648,7 +651,7 @@ def test_a_term_hears_the_weighted_mean_of_its_teachers(
     shares = tuple(sorted((name, weight / total) for name, weight in weights.items()))
     term = Term("response", 1.0, shares, {"combine": how, "temperature": temperature})
     heard = {name: Answers(z, {}, np.arange(5)) for name, z in logits.items()}
-    found = answers.said(term, heard, np.array([4, 0, 2]))
+    found = outputs.said(term, heard, np.array([4, 0, 2]))
     parts = {name: softmax(z, temperature) if how == "probabilities" else z for name, z in logits.items()}
     mean = sum(share * parts[name] for name, share in shares)[[4, 0, 2]]
     expected = mean if how == "probabilities" else softmax(mean, temperature)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill import bench, cli, config, data, loop, report
+from distill import bench, cli, config, data
 from distill.nn import mlp
 from distill.nn.vector import Array, Vector
-from distill.team import team_of
+from distill.report import table
+from distill.train import loop
+from distill.train.threads import team_of
 
 
 @pytest.fixture(autouse=True)
@@ -79,5 +81,5 @@ def test_the_command_prints_a_table_or_json_and_writes_nothing(
     printed = capsys.readouterr().out
     assert "teacher: 64 - 8 - 10, batches of 32" in printed
     assert "student and control: 64 - 32 - 10, batches of 32" in printed
-    assert report.bench_text(figures).splitlines()[1] == printed.splitlines()[1]
+    assert table.bench_text(figures).splitlines()[1] == printed.splitlines()[1]
     assert sorted(tmp_path.rglob("*")) == before

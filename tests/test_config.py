@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, blobs, small
-from distill import cli, config, parallel, train
-from distill.config.plan import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, rules_of
-from distill.config.strict_yaml import scalar
-from distill.team import team_of
+from distill import cli, config
+from distill.config.schema import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, Term, rules_of
+from distill.config.yaml_nodes import scalar
+from distill.system import processes
+from distill.train import fit
+from distill.train.threads import team_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,8 +100,8 @@ def test_terms_take_what_they_leave_out_from_the_short_spelling() -> None:
     terms = [{"loss": "response", "t_squared": False}, {"loss": "cross_entropy", "weight": 2}]
     plan = config.load({"distillation": {"alpha": 0.6, "temperature": 3}, "student": {"terms": terms}})
     assert plan.student.terms == (
-        config.Term("response", 0.6, (("teacher", 1.0),), {"temperature": 3.0, "t_squared": False}),
-        config.Term("cross_entropy", 2.0, options={"smoothing": 0.0}),
+        Term("response", 0.6, (("teacher", 1.0),), {"temperature": 3.0, "t_squared": False}),
+        Term("cross_entropy", 2.0, options={"smoothing": 0.0}),
     )
 
 
@@ -264,13 +266,13 @@ def test_a_shared_teacher_keeps_teacher_and_split_over_the_seeds() -> None:
 
 def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
-    original = parallel._crew
+    original = processes._crew
 
     def counted(function: Any, workers: int, *rest: Any) -> Any:
         counts.append(workers)
         return original(function, workers, *rest)
 
-    monkeypatch.setattr(parallel, "_crew", counted)
+    monkeypatch.setattr(processes, "_crew", counted)
     alone, two = (small("evidence.seeds=4", f"evidence.workers={workers}") for workers in (1, 2))
     assert counts == [2]
     assert alone["seeds"] == two["seeds"]
@@ -287,10 +289,10 @@ def test_training_gets_the_threads_of_the_plan_or_of_the_environment(monkeypatch
         given.append(threads)
         return team_of(threads)
 
-    monkeypatch.setattr(train, "team_of", counted)
+    monkeypatch.setattr(fit, "team_of", counted)
     small("performance.threads=3")
     assert given == [1, 1]
-    monkeypatch.setattr(train, "shared", lambda weights, rows: True)
+    monkeypatch.setattr(fit, "shared", lambda weights, rows: True)
     small("performance.threads=3", "evidence.seeds=3", "evidence.workers=1")
     assert given[2:] == [3, 3] * 3
     monkeypatch.setenv("DISTILL_THREADS", "2")
@@ -350,7 +352,7 @@ def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
     assert " - INFO - " in quiet
     assert " - DEBUG - " not in quiet
     assert cli.main(["--config", str(path), "--quiet", "--set", "logging.level=DEBUG"]) == 0
-    assert " - distill.record - DEBUG - teacher: epoch 1" in (in_tmp / "logs/app.log").read_text()
+    assert " - distill.report.record - DEBUG - teacher: epoch 1" in (in_tmp / "logs/app.log").read_text()
     assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=null", "--set", "output.folder=b"]) == 0
     assert sorted(one.name for one in in_tmp.iterdir()) == ["b", "deep", "elsewhere", "logs", "plan.yaml"]
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import blobs, held
-from distill import config, data, metrics
+from distill import config, data
 from distill.data.scaling import Scaling, fit
 from distill.data.split import stratified
 from distill.errors import DataError
+from distill.nn import metrics
 from distill.nn.vector import Array
 
 

@@ -10,23 +10,25 @@ import pytest
 
 import distill
 from conftest import held, small
-from distill import config, data, loop, objective, teacher, train
-from distill.answers import Answers
-from distill.config import LABELS_ONLY, Stage, Student, Term, stages_of
-from distill.config.plan import TERM_OPTIONS
+from distill import config, data
+from distill.config.schema import LABELS_ONLY, TERM_OPTIONS, Stage, Student, Term, layer_pairs, stages_of
 from distill.data import Data, Rows
-from distill.evidence import control_course, control_terms
-from distill.live import adapters
 from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective, weight_at
-from distill.streams import stream
+from distill.student import control_course, control_terms
 from distill.student import view as seen_by
-from distill.team import Team, team_of
-from distill.train import Trained
+from distill.system.rng import stream
+from distill.teacher import sources
+from distill.train import fit as train
+from distill.train import loop, objective
+from distill.train.adapters import adapters
+from distill.train.fit import Trained
+from distill.train.objective import Objective, weight_at
+from distill.train.outputs import Answers
+from distill.train.threads import Team, team_of
 
 DEEP, OTHER = (24, 16), (20,)  # the hidden layers of the two teachers
 SAME, NARROW = [24, 16], [12, 10]  # those of a student with the widths of the first, and of one with others
@@ -47,7 +49,7 @@ def taught() -> tuple[Data, dict[str, Answers]]:
         courses = {"teacher": stages_of(plan, LABELS_ONLY)}
         model = train.fit(courses, plan, rows, {}, seed, "teacher", quiet)["teacher"].model
         layers = list(range(len(hidden) + 1))
-        answers[name] = teacher.listen(teacher.of_model(name, model), rows.train, layers, 512, None)
+        answers[name] = sources.listen(sources.of_model(name, model), rows.train, layers, 512, None)
     return rows, answers
 
 
@@ -136,7 +138,7 @@ def measure(term: Term, one: Trained) -> float:
     for start in range(0, 320, 32):
         batch = slice(start, start + 32)
         if term.layered:
-            pairs = config.layer_pairs(term.options["layers"], 2, 2)
+            pairs = layer_pairs(term.options["layers"], 2, 2)
             layers = answers["deep"].layers
             found += [
                 FEATURES[term.loss](adapted(one, x[batch], t, s), np.asarray(layers[t][batch]), None, **options)[0]
@@ -371,7 +373,7 @@ def textbook_step(
             total, down[-1] = total + weight * value, down[-1] + weight * slope
             continue
         name = term.teachers[0][0]
-        pairs = config.layer_pairs(term.options["layers"], answers[name].depth, len(w) - 1)
+        pairs = layer_pairs(term.options["layers"], answers[name].depth, len(w) - 1)
         for t, s in pairs if weight else ():
             theirs, ours, part = answers[name].layers[t][batch].astype(np.float64), h[s], weight / len(pairs)
             via = maps.get(f"{name}.{t}-{s}") if term.loss in SAME_UNITS else None
@@ -674,7 +676,7 @@ def test_the_number_of_threads_changes_no_bit_with_live_terms(
     keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_shards(monkeypatch)
-    monkeypatch.setattr("distill.team.Team", Counted)
+    monkeypatch.setattr("distill.train.threads.Team", Counted)
     plan, found, runs = student(EVERY, **SMALLEST | keys), [], []
     stages = (dataclasses.replace(plan.stages[0], train=(1, 3)),)
     for threads in (1, 2, 3):

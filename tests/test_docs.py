@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import distill
-from distill import cli, config, environment
-from distill.config.plan import (
+from distill import cli, config
+from distill.config.schema import (
     INHERITED,
     OPTIONS,
     SECTIONS,
@@ -30,6 +30,7 @@ from distill.config.plan import (
 from distill.nn import blas
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
+from distill.system import environment
 from test_floors import FLOORS
 
 ROOT = Path(__file__).parents[1]
@@ -256,23 +257,17 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} -> {target}"
 
 
-def test_the_pages_name_the_floors_as_they_are() -> None:
-    listing = re.search(r"```text\n(9  cli.*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
+def test_the_design_lists_every_floor_and_file_as_it_is() -> None:
+    listing = re.search(r"```text\n(7  .*?)```", (ROOT / "docs/DESIGN.md").read_text(), re.DOTALL)
     assert listing
-    heights: dict[str, int] = {}
-    height = 99
-    for line in listing[1].splitlines():
-        height = int(line[0]) if line[0].isdigit() else height
-        heights[line.split()[1 if line[0].isdigit() else 0].rstrip("/").replace("/", ".")] = height
-    for floor, rooms in enumerate(FLOORS):
-        for room in rooms:
-            assert heights.get(room, heights.get(room.partition(".")[0])) == floor, room
-    words: dict[int, set[str]] = {}
-    for number, line in re.findall(r"^    ([\d ])  (\S.*)$", distill.__doc__ or "", re.MULTILINE):
-        height = height if number == " " else int(number)
-        words.setdefault(height, set()).update(line.split())
-    for floor, rooms in enumerate(FLOORS):
-        assert set(rooms) <= words[floor]
+    listed = dict[int, list[str]]()
+    for block in re.split(r"^(?=\d  )", listing[1], flags=re.MULTILINE)[1:]:
+        folders = [word.rstrip("/") for line in block.splitlines() for word in line[3:20].split()]
+        listed[int(block[0])] = folders
+        for folder in folders:
+            files = {path.stem for path in (ROOT / "src/distill" / folder).glob("*.py")} - {"__init__"}
+            assert files <= set(re.findall(r"\w+", block)), folder
+    assert [set(listed[height]) for height in sorted(listed)] == [set(floor) for floor in FLOORS]
 
 
 def test_the_top_level_is_as_agreed() -> None:

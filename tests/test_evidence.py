@@ -19,13 +19,17 @@ from hypothesis.extra.numpy import arrays
 
 import distill
 from conftest import SMALL, held, small
-from distill import cli, config, data, evidence, metrics, parallel, pipeline, student, teacher
-from distill.config import LABELS_ONLY, stages_of
+from distill import cli, config, data, pipeline, student
+from distill.config.schema import LABELS_ONLY, stages_of
 from distill.data import Rows
+from distill.nn import metrics
 from distill.nn.losses import cross_entropy
 from distill.nn.vector import Array
-from distill.page import build
-from distill.train import fit
+from distill.report import verdict
+from distill.report.page import build
+from distill.system import processes
+from distill.teacher import sources as teacher
+from distill.train.fit import fit
 
 # Of the two trials of the whole verdict; the campaign is TRIALS=20 python -m pytest tests/test_evidence.py
 TRIALS = int(os.environ.get("TRIALS", "4"))
@@ -72,26 +76,26 @@ def test_a_confidence_on_the_border_of_two_bins_belongs_to_the_lower() -> None:
     [(10, 2, 0.03857421875), (0, 0, 1.0), (5, 5, 1.0), (1, 9, 0.021484375), (30, 12, 0.007915897334896727)],
 )
 def test_mcnemar_is_scipys_binomtest(won: int, lost: int, p: float) -> None:
-    assert evidence.mcnemar(won, lost) == pytest.approx(p, rel=1e-12)
-    assert evidence.mcnemar(lost, won) == evidence.mcnemar(won, lost)
+    assert verdict.mcnemar(won, lost) == pytest.approx(p, rel=1e-12)
+    assert verdict.mcnemar(lost, won) == verdict.mcnemar(won, lost)
 
 
 def test_mcnemar_takes_many_rows() -> None:
-    assert evidence.mcnemar(30_000, 30_000) == 1
-    assert 0 <= evidence.mcnemar(31_000, 29_000) < 1e-15
+    assert verdict.mcnemar(30_000, 30_000) == 1
+    assert 0 <= verdict.mcnemar(31_000, 29_000) < 1e-15
 
 
 def test_the_paired_interval_by_hand() -> None:
     """(10.5 - 2.5) / 102 -/+ 1.96 sqrt(13 - 64 / 102) / 102 (Agresti and Min 2005)."""
     half = 1.959963984540054 * (13 - 64 / 102) ** 0.5 / 102
-    assert evidence.paired_interval(10, 2, 100) == pytest.approx((8 / 102 - half, 8 / 102 + half), rel=1e-12)
+    assert verdict.paired_interval(10, 2, 100) == pytest.approx((8 / 102 - half, 8 / 102 + half), rel=1e-12)
 
 
 @pytest.mark.parametrize("rows", [80, 359, 2000])
 @pytest.mark.parametrize(("won", "lost"), [(0.02, 0.0), (0.05, 0.0), (0.02, 0.005), (0.1, 0.02), (0.03, 0.03)])
 def test_the_paired_interval_covers_the_true_difference(rows: int, won: float, lost: float) -> None:
     drawn = np.random.default_rng(0).multinomial(rows, [won, lost, 1 - won - lost], 2000)
-    found = [evidence.paired_interval(w, m, rows) for w, m in drawn[:, :2].tolist()]
+    found = [verdict.paired_interval(w, m, rows) for w, m in drawn[:, :2].tolist()]
     assert np.mean([low <= won - lost <= high for low, high in found]) >= 0.9
 
 
@@ -100,25 +104,25 @@ DIFFERENCES = np.array([3.1, 2.2, -0.4, 1.7, 0.9, 2.8, 1.1, -1.2, 0.3, 2.0])
 
 def test_sign_flip_and_bootstrap_are_scipys() -> None:
     """SciPy's permutation_test(permutation_type='samples') and bootstrap(method='percentile') of 200,000 samples."""
-    assert evidence.sign_flip(DIFFERENCES) == pytest.approx(0.02734375, rel=1e-12)
-    low, high = evidence.bootstrap(DIFFERENCES)
+    assert verdict.sign_flip(DIFFERENCES) == pytest.approx(0.02734375, rel=1e-12)
+    low, high = verdict.bootstrap(DIFFERENCES)
     assert low == pytest.approx(0.42, abs=0.03)
     assert high == pytest.approx(2.03, abs=0.03)
 
 
 def test_sign_flip_of_few_and_of_many() -> None:
-    assert evidence.sign_flip(np.array([1.0, 2.0, 3.0])) == 2 / 8
-    assert evidence.sign_flip(np.zeros(5)) == 1
-    assert evidence.sign_flip(np.ones(10)) == 2 / 2**10
-    assert evidence.sign_flip(np.tile(DIFFERENCES, 4)) < 0.001
-    drawn = evidence.sign_flip(np.tile([1.0, -1.0, 0.5], 10))
+    assert verdict.sign_flip(np.array([1.0, 2.0, 3.0])) == 2 / 8
+    assert verdict.sign_flip(np.zeros(5)) == 1
+    assert verdict.sign_flip(np.ones(10)) == 2 / 2**10
+    assert verdict.sign_flip(np.tile(DIFFERENCES, 4)) < 0.001
+    drawn = verdict.sign_flip(np.tile([1.0, -1.0, 0.5], 10))
     assert 0.3 < drawn < 0.9
 
 
 @given(arrays(np.float64, st.integers(2, 9), elements=st.floats(-5, 5)))
 def test_the_sign_of_all_differences_does_not_move_p(differences: Array) -> None:
-    assert evidence.sign_flip(-differences) == evidence.sign_flip(differences)
-    low, high = evidence.bootstrap(differences)
+    assert verdict.sign_flip(-differences) == verdict.sign_flip(differences)
+    low, high = verdict.bootstrap(differences)
     assert differences.min() - 1e-9 <= low <= high <= differences.max() + 1e-9
 
 
@@ -143,44 +147,44 @@ def seeds(*gains: float, rows: int = 400, won: int = 0, lost: int = 0) -> list[d
 
 
 def test_the_verdicts_words() -> None:
-    helped = evidence.verdict(seeds(0.02, 0.03, 0.04, 0.03, 0.05, 0.03, 0.04, 0.03))
+    helped = verdict.verdict(seeds(0.02, 0.03, 0.04, 0.03, 0.05, 0.03, 0.04, 0.03))
     assert helped["outcome"] == "helped"
     assert (helped["wins"], helped["seeds"], helped["test"]) == (8, 8, "sign-flip")
     assert helped["text"].startswith("distillation helped: +3.4 points [")
     assert helped["text"].endswith("], 8 of 8 seeds")
     assert helped["p_value"] == 2 / 2**8
-    hurt = evidence.verdict(seeds(-0.02, -0.03, -0.04, -0.03, -0.05, -0.03, -0.04, -0.03))
+    hurt = verdict.verdict(seeds(-0.02, -0.03, -0.04, -0.03, -0.05, -0.03, -0.04, -0.03))
     assert hurt["outcome"] == "hurt"
     assert hurt["text"].startswith("distillation hurt: -3.4 points [-")
-    none = evidence.verdict(seeds(0.01, -0.01, 0.02, -0.02, 0.0, 0.01))
+    none = verdict.verdict(seeds(0.01, -0.01, 0.02, -0.02, 0.0, 0.01))
     assert none["outcome"] == "no measurable difference"
     assert none["text"].startswith("no measurable difference: +0.2 points [")
 
 
 def test_five_seeds_that_all_win_are_no_proof() -> None:
-    found = evidence.verdict(seeds(*[0.03] * 5))
+    found = verdict.verdict(seeds(*[0.03] * 5))
     assert found["outcome"] == "no measurable difference"
     assert found["p_value"] == 2 / 2**5
-    said = evidence.advice(seeds(*[0.03] * 5), found["outcome"], [], None)
+    said = verdict.advice(seeds(*[0.03] * 5), found["outcome"], [], None)
     assert said == ["5 seeds cannot give p below 0.062. Use at least 6 for a verdict."]
 
 
 def test_seeds_of_one_teacher_and_split_must_also_show_it_in_the_rows() -> None:
     gains = [0.010, 0.012, 0.008, 0.011, 0.009, 0.010, 0.012, 0.010]
     measured = seeds(*gains, won=9, lost=5)
-    apart, shared = evidence.verdict(measured), evidence.verdict(measured, shared=True)
+    apart, shared = verdict.verdict(measured), verdict.verdict(measured, shared=True)
     assert apart["outcome"] == "helped"
     assert shared["outcome"] == "no measurable difference"
-    assert shared["p_value"] == evidence.mcnemar(9, 5)
+    assert shared["p_value"] == verdict.mcnemar(9, 5)
     assert "8 of 8 seeds of one teacher and split, p = 0.42" in shared["text"]
     assert shared["ci95"][0] < 0 < apart["ci95"][0]
-    assert evidence.verdict(seeds(*[0.05] * 8, won=25, lost=5), shared=True)["outcome"] == "helped"
+    assert verdict.verdict(seeds(*[0.05] * 8, won=25, lost=5), shared=True)["outcome"] == "helped"
 
 
 def test_one_seed_is_judged_by_its_rows() -> None:
-    assert evidence.verdict(seeds(0.02, won=10, lost=2))["outcome"] == "helped"
-    assert evidence.verdict(seeds(0.005, won=6, lost=4))["outcome"] == "no measurable difference"
-    found = evidence.verdict(seeds(-0.05, won=1, lost=21))
+    assert verdict.verdict(seeds(0.02, won=10, lost=2))["outcome"] == "helped"
+    assert verdict.verdict(seeds(0.005, won=6, lost=4))["outcome"] == "no measurable difference"
+    found = verdict.verdict(seeds(-0.05, won=1, lost=21))
     assert (found["outcome"], found["test"], found["ce_ci95"]) == ("hurt", "McNemar", None)
     assert found["text"].endswith("one seed, p = 1.1e-05")
 
@@ -204,7 +208,7 @@ def test_advice_comes_from_what_was_measured(
     teacher: float, control: float, outcome: str, softness: list[float], follows: float | None, said: str | None
 ) -> None:
     measured = [one | {"teacher_accuracy": teacher, "control_accuracy": control} for one in seeds(*[0.0] * 8)]
-    found = evidence.advice(measured, outcome, softness, follows)
+    found = verdict.advice(measured, outcome, softness, follows)
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
 
@@ -249,7 +253,7 @@ def test_the_control_sees_the_same_labels_and_the_teacher_sees_them_all(monkeypa
         return fit(courses, plan, rows, *rest, **options)
 
     monkeypatch.setattr(student, "fit", watched)
-    monkeypatch.setattr("distill.teacher.fit", watched)
+    monkeypatch.setattr("distill.teacher.sources.fit", watched)
     small("student.labels=50", "student.label_noise=0.2")
     assert heard.keys() == {("teacher",), ("control", "student")}, "each sees the rows of those it is trained beside"
     taught, pair = heard.values()
@@ -445,12 +449,12 @@ def test_a_killed_worker_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None
         return one
 
     with pytest.raises(distill.DistillError, match="a worker process was killed"):
-        list(parallel.each(killed, [1, 2, 3], 2))
+        list(processes.each(killed, [1, 2, 3], 2))
 
 
 def test_an_interrupt_does_not_wait_for_the_items_in_work() -> None:
     started = time.monotonic()
-    results = parallel.each(lambda one: time.sleep(60 * one), [0, 1, 1], 2)
+    results = processes.each(lambda one: time.sleep(60 * one), [0, 1, 1], 2)
     next(results)
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
@@ -463,9 +467,9 @@ def test_an_interrupt_does_not_wait_for_the_items_in_work() -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see other processes")
 def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     code = (
-        "import os, sys, time; from distill import parallel\n"
+        "import os, sys, time; from distill.system import processes\n"
         "def work(one):\n    open(f'{sys.argv[1]}/{os.getpid()}', 'w').close(); time.sleep(60)\n"
-        "list(parallel.each(work, [1, 2], 2))"
+        "list(processes.each(work, [1, 2], 2))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as parent:
         deadline = time.monotonic() + 30

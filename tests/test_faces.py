@@ -13,11 +13,13 @@ from hypothesis.extra import numpy as some
 
 import distill
 from conftest import answered
-from distill import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, answers, kl_divergence, live, softmax
-from distill.answers import Answers
-from distill.config import Term
+from distill import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
+from distill.config.schema import Term
 from distill.nn import features, losses, ops
 from distill.nn.vector import Array
+from distill.train import outputs
+from distill.train.adapters import adapters
+from distill.train.outputs import Answers
 
 # From shared/golden/losses.json, computed in float64 by another program: the "fixture", and the values named below.
 STUDENT = [[1, 2, 0.5, -1], [0, -0.5, 3, 1]]
@@ -540,7 +542,7 @@ def test_an_ensemble_is_the_one_that_a_run_listens_to(how: str) -> None:
     """The same function gives a term of the configuration what its teachers say together."""
     said = {"a": normal(5, 4, seed=1), "b": normal(5, 4, seed=2)}
     term = Term("response", 1.0, (("a", 0.25), ("b", 0.75)), {"temperature": 2.0, "combine": how})
-    heard = answers.said(term, answered(said), slice(None))
+    heard = outputs.said(term, answered(said), slice(None))
     found = EnsembleDistiller([1, 3], 2, how).combine(list(said.values()))
     np.testing.assert_array_equal(found, ops.softmax(heard, 2.0))
 
@@ -775,7 +777,7 @@ def test_layer_by_layer_it_is_what_a_run_computes() -> None:
     value, gradient = progress.distill_layer(student, teacher)
     terms = [Term(name, 1.0, (("t", 1.0),), {"layers": ((1, 1),)}) for name in ("hint", "cosine")]
     said = {"t": Answers(normal(6, 2), {1: teacher}, np.arange(6), 1)}
-    made = live.adapters(terms, said, (4, 3, 2), rng)
+    made = adapters(terms, said, (4, 3, 2), rng)
     assert made.shapes == {"t.1-1": progress.adapters[0].shape}
     assert made["t.1-1"] == pytest.approx(progress.adapters[0].astype(np.float32), rel=1e-6)
     via = through(progress.adapters[0], student)

@@ -3,65 +3,23 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "distill"
+# From the ground up; a folder or file uses those of the floors below, and those before it on its own.
 FLOORS = (
-    ("errors", "environment", "foreign", "config", "nn.vector"),
-    (
-        *("streams", "team", "interrupts", "arrays", "store", "parallel", "plots"),
-        *("nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
-    ),
-    ("data", "answers", "objective", "live", "metrics", "predictions", "given", "faces"),
-    ("model", "loop", "places", "worth"),
-    ("train", "evidence"),
-    ("teacher", "student", "bench"),
-    ("results",),
-    ("record", "report", "page"),
-    ("pipeline",),
-    ("cli",),
+    ("version", "errors", "nn", "system"),
+    ("config",),
+    ("data", "model"),
+    ("train",),
+    ("teacher", "student"),
+    ("report",),
+    ("pipeline", "bench", "losses", "cli"),
 )
-# Rooms whose own order matters: within a folder, or on one floor, these may look down the list.
-ORDERED = (
-    (
-        "errors",
-        "foreign",
-        "environment",
-        "config.strict_yaml",
-        "config.rules",
-        "config.plan",
-        "config.reader",
-        "config.networks",
-        "config.sections",
-        "config",
-    ),
-    ("arrays", "store"),
-    ("interrupts", "parallel"),
-    ("nn.vector", "nn.blas", "nn.ops", "nn.losses", "nn.features", "nn.optim", "nn.mlp"),
-    (
-        "data.split",
-        "data.scaling",
-        "data.ondisk",
-        "data.labels",
-        "data.table",
-        "data.columns",
-        "data.sheet",
-        "data.csvfile",
-        "data.npz",
-        "data.npy",
-        "data.idx",
-        "data",
-        "answers",
-        "objective",
-        "live",
-        "metrics",
-        "predictions",
-        "given",
-    ),
-)
-LIGHT = ("cli", "config", "errors", "environment")
+LIGHT = ("cli", "config", "errors", "system.environment", "version")
 
 
 def modules() -> dict[str, Path]:
@@ -73,8 +31,9 @@ def modules() -> dict[str, Path]:
     return {name: path for name, path in found.items() if name not in ("", "nn", "__main__")}
 
 
-def imports(path: Path, *, everywhere: bool = True) -> set[str]:
-    """The modules that a file imports, `distill.` cut off; without `everywhere` only at module level."""
+def imports(path: Path, *, everywhere: bool = True, whole: bool = True) -> set[str]:
+    """The names that a file imports with their modules; without `everywhere` only at module level, `whole` with the
+    module of each name too."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -90,38 +49,36 @@ def imports(path: Path, *, everywhere: bool = True) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+            modules_too = {node.module} if whole else set()
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | modules_too
     return found
 
 
-def room(name: str) -> str:
-    """The room of the plan that a module belongs to."""
-    rooms = {one for floor in FLOORS for one in floor}
-    while name not in rooms and "." in name:
-        name = name.rpartition(".")[0]
-    return name
+def uses() -> dict[str, set[str]]:
+    """The modules below `distill` that each of them imports."""
+    known = modules()
+    found = {name: {used.removeprefix("distill.") for used in imports(path)} for name, path in known.items()}
+    return {name: {used for used in some if used in known and used != name} for name, some in found.items()}
 
 
-def floor(name: str) -> int:
-    return next(height for height, rooms in enumerate(FLOORS) if name in rooms)
+def test_a_folder_imports_only_from_those_below_it() -> None:
+    order = [folder for floor in FLOORS for folder in floor]
+    folders = {name: name.partition(".")[0] for name in modules()}
+    assert set(folders.values()) == set(order)
+    upwards = [
+        f"{name} imports {used}"
+        for name, some in uses().items()
+        for used in sorted(some)
+        if order.index(folders[used]) > order.index(folders[name])
+    ]
+    assert not upwards
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_a_room_imports_only_from_below(name: str) -> None:
-    assert room(name) in {one for rooms in FLOORS for one in rooms}, f"{name} stands on no floor"
-    known = set(modules())
-    for used in imports(modules()[name]):
-        if not used.startswith("distill.") or used.removeprefix("distill.") not in known:
-            continue
-        other = used.removeprefix("distill.")
-        if other == name or floor(room(other)) < floor(room(name)):
-            continue
-        lists = [order for order in ORDERED if name in order and other in order]
-        assert lists, f"{name} imports {other}, which is not below it"
-        assert lists[0].index(other) < lists[0].index(name), f"{name} imports {other}, which comes after it"
+def test_no_two_modules_import_each_other() -> None:
+    list(TopologicalSorter(uses()).static_order())
 
 
-@pytest.mark.parametrize("name", sorted(name for name in modules() if room(name) in LIGHT))
+@pytest.mark.parametrize("name", sorted(name for name in modules() if name.startswith(LIGHT)))
 def test_light_rooms_import_no_numpy_at_module_level(name: str) -> None:
     assert not any(used.partition(".")[0] == "numpy" for used in imports(modules()[name], everywhere=False))
 

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from conftest import answered
-from distill import config, loop
-from distill.answers import Answers
-from distill.config import Term
-from distill.live import adapters
+from distill import config
+from distill.config.schema import Term
 from distill.nn import mlp, ops
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective
-from distill.team import team_of
+from distill.train import loop
+from distill.train.adapters import adapters
+from distill.train.objective import Objective
+from distill.train.outputs import Answers
+from distill.train.threads import team_of
 
 BATCHES = (1, 32)
 STACKS: tuple[tuple[int, ...], ...] = ((), (2,))

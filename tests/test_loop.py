@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from conftest import answered
-from distill import config, loop
-from distill.config import LABELS_ONLY, Term
+from distill import config
+from distill.config.schema import LABELS_ONLY, Term
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective
-from distill.team import Team, team_of
+from distill.train import loop
+from distill.train.objective import Objective
+from distill.train.threads import Team, team_of
 
 resource = pytest.importorskip("resource")
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill.faces import kl_divergence
+from distill.losses import kl_divergence
 from distill.nn.features import FEATURES
 from distill.nn.losses import (
     LOSSES,

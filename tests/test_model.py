@@ -14,11 +14,11 @@ import pytest
 import distill
 from conftest import SMALL, blobs
 from distill import cli, data
-from distill.config import load as load_config
+from distill.config.load import load as load_config
 from distill.data import Scaling
 from distill.nn import mlp
 from distill.nn.vector import Vector
-from distill.store import read_header, write_model
+from distill.system.files import read_header, write_model
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import answered
-from distill import objective as room
-from distill.answers import Answers
-from distill.config import LABELS_ONLY, Term
+from distill.config.schema import LABELS_ONLY, Term
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array
-from distill.objective import Fold, Objective
+from distill.train import objective as room
+from distill.train.objective import Fold, Objective
+from distill.train.outputs import Answers
 
 CLASSES, ROWS = 5, 40
 TEACHERS = ("t", "u")

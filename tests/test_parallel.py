@@ -17,8 +17,9 @@ import pytest
 
 import distill
 from conftest import SMALL
-from distill import given, parallel
 from distill.nn.vector import Array
+from distill.system import processes
+from distill.teacher import python_teacher
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see other processes")
 
@@ -79,9 +80,9 @@ def test_an_object_from_python_that_hears_noise_is_asked_at_home(stage: str, cap
 
 
 def test_an_object_from_python_is_never_asked_in_a_worker() -> None:
-    ask = given.method_of("it", Homebound())
+    ask = python_teacher.method_of("it", Homebound())
     with pytest.raises(distill.DistillError, match=r"'it': an object from Python was asked in a worker .*workers: 1"):
-        list(parallel.each(lambda rows: ask(np.ones((rows, 4)), 10), [1, 2], 2))
+        list(processes.each(lambda rows: ask(np.ones((rows, 4)), 10), [1, 2], 2))
     assert len(ask(np.ones((2, 4)), 10)) == 2
 
 
@@ -94,14 +95,14 @@ def test_handlers_of_the_log_are_the_parents() -> None:
 
     log.addHandler(handler)
     try:
-        assert list(parallel.each(heard, [1, 2, 3], 2)) == [[], [], []]
+        assert list(processes.each(heard, [1, 2, 3], 2)) == [[], [], []]
     finally:
         log.removeHandler(handler)
 
 
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "POLL", 0.05)
-    monkeypatch.setattr(parallel, "SILENCE", 1.0)
+    monkeypatch.setattr(processes, "POLL", 0.05)
+    monkeypatch.setattr(processes, "SILENCE", 1.0)
 
 
 @needs_proc
@@ -113,7 +114,7 @@ def test_workers_that_do_nothing_end_in_a_message(monkeypatch: pytest.MonkeyPatc
         return one if one == 0 else lock.acquire()
 
     lock.acquire()
-    results = parallel.each(wait_for_ever, [0, 1, 2], 2)
+    results = processes.each(wait_for_ever, [0, 1, 2], 2)
     assert next(results) == 0
     with pytest.raises(distill.DistillError, match=r"did no work for 1 s.*set evidence\.workers: 1"):
         next(results)
@@ -126,15 +127,15 @@ def test_what_a_terminal_sends_is_left_to_the_parent() -> None:
         return number
 
     numbers = [signal.SIGHUP, signal.SIGINT, signal.SIGHUP]
-    assert list(parallel.each(struck, numbers, 2)) == numbers
+    assert list(processes.each(struck, numbers, 2)) == numbers
 
 
 @pytest.mark.parametrize("share", [0.5, 2.0])
 def test_threads_that_only_wait_are_no_work(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     quick(monkeypatch)
     looks = itertools.count()
-    monkeypatch.setattr(parallel, "_seconds", lambda _: next(looks) * parallel.POLL * parallel.LEAST_WORK * share)
-    results = parallel.each(lambda _: time.sleep(2.5), [0, 1], 2)
+    monkeypatch.setattr(processes, "_seconds", lambda _: next(looks) * processes.POLL * processes.LEAST_WORK * share)
+    results = processes.each(lambda _: time.sleep(2.5), [0, 1], 2)
     if share > 1:
         assert list(results) == [None, None]
     else:
@@ -153,7 +154,7 @@ def test_what_a_worker_leaves_is_gone_and_what_it_inherits_is_not_finalised() ->
             gc.collect()
             return tempfile.mkstemp()[1]
 
-        left = list(parallel.each(work, [1, 2, 3], 2))
+        left = list(processes.each(work, [1, 2, 3], 2))
         assert finalised.value == 0
     finally:
         gc.enable()
@@ -178,8 +179,8 @@ def test_slow_work_and_a_stopped_machine_are_no_silence(monkeypatch: pytest.Monk
         os.kill(os.getpid(), signal.SIGSTOP)
         return seconds
 
-    assert list(parallel.each(work, [2.5, 0.1], 2)) == [2.5, 0.1]
-    assert list(parallel.each(stop, [2.5, 0.1], 2)) == [2.5, 0.1]
+    assert list(processes.each(work, [2.5, 0.1], 2)) == [2.5, 0.1]
+    assert list(processes.each(stop, [2.5, 0.1], 2)) == [2.5, 0.1]
 
 
 class OddError(Exception):
@@ -198,7 +199,7 @@ def test_an_error_comes_in_its_item_s_place_and_with_its_words() -> None:
         (ValueError("no"), ValueError, "^no"),
         (OddError(1, 2), RuntimeError, "^OddError: odd 3"),
     ):
-        results = parallel.each(lambda one, error=error: raises(error) if one == 2 else one, [1, 2, 3], 2)
+        results = processes.each(lambda one, error=error: raises(error) if one == 2 else one, [1, 2, 3], 2)
         assert next(results) == 1
         with pytest.raises(kind, match=words):
             next(results)

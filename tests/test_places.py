@@ -196,6 +196,7 @@ def test_what_is_mounted_is_refused_before_training(
         return os.stat_result([*told[:2], told.st_dev + 1, *told[3:]]) if inside else told
 
     monkeypatch.setattr(os, "stat", other_device)
+    monkeypatch.setattr(os, "lstat", lambda path, **options: other_device(path, follow_symlinks=False, **options))
     for words in (["check", "--rows"], ["run", "--output"]):
         assert cli.main([*words, "out.json" if mounted == "out.json" else "new.json"]) == 5
         assert f"{border}: is a mount point" in capsys.readouterr().err

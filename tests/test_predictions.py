@@ -22,14 +22,15 @@ from hypothesis.extra.numpy import arrays
 
 import distill
 from conftest import SMALL, blobs
-from distill import config, data, predictions
-from distill.config import DataPlan
+from distill import config, data
+from distill.config.schema import DataPlan, Output
 from distill.data import Data, Rows
 from distill.data.labels import difference
 from distill.errors import DataError, DistillError
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array
-from distill.report import predictions_csv
+from distill.report.table import predictions_csv
+from distill.teacher import predictions
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 
@@ -828,7 +829,7 @@ def loads_back(written: str, plan: dict[str, Any]) -> bool:
     """Whether the plan in the run's folder is the plan that ran."""
     Path("again.yaml").write_text(json.dumps({"logging": {"file": None, "level": "ERROR"}} | plan))
     again = config.load(written)
-    return replace(again, output=config.Output(None)) == replace(config.load("again.yaml"), output=config.Output(None))
+    return replace(again, output=Output(None)) == replace(config.load("again.yaml"), output=Output(None))
 
 
 @pytest.mark.parametrize("kind", ["auto", "probabilities"])

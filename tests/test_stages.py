@@ -15,19 +15,21 @@ from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, held
-from distill import cli, config, data, loop, train
-from distill.answers import Answers
-from distill.arrays import read_npz
-from distill.config import Config, Stage, Student, Term, layer_pairs
+from distill import cli, config, data
+from distill.config.schema import LABELS_ONLY, Config, Output, Stage, Student, Term, layer_pairs
 from distill.data import Data
-from distill.evidence import control_course
-from distill.live import adapters, pairs_of
 from distill.model import ADAPTER
 from distill.nn import mlp, optim
 from distill.nn.vector import Vector
-from distill.objective import formula
-from distill.streams import stream
-from distill.train import Trained
+from distill.report.formula import formula
+from distill.student import control_course
+from distill.system.arrays import read_npz
+from distill.system.rng import stream
+from distill.train import fit as train
+from distill.train import loop
+from distill.train.adapters import adapters, pairs_of
+from distill.train.fit import Trained
+from distill.train.outputs import Answers
 
 HIDDEN = [12, 10]  # of the student; the teacher's layers have other widths
 LABELS = {"loss": "cross_entropy"}
@@ -284,7 +286,7 @@ def test_the_controls_rates_and_epochs_are_the_students() -> None:
     plan = plan_of({"epochs": 1, "learning_rate": 1e-30, "train": [1]}, {"epochs": 2, "terms": [HINT]})
     control = control_course(plan.stages)
     assert [(one.epochs, one.learning_rate) for one in control] == [(1, 1e-30), (2, 0.01)]
-    assert all(one.train is None and one.terms == config.LABELS_ONLY for one in control)
+    assert all(one.train is None and one.terms == LABELS_ONLY for one in control)
     found = fit(plan, {"control": control, "student": plan.stages})
     assert len(found["control"].history) == len(found["student"].history) == 3
     first = alone(plan_of({"epochs": 1, "learning_rate": 1e-30, "terms": [LABELS | {"weight": 1}]}))
@@ -749,7 +751,7 @@ def test_a_plan_with_stages_loads_back_as_itself(
     plan = config.load({"teachers": teachers, "student": {"hidden": [6, 5], "stages": [*stages, everyone]}})
     assert config.load(config.as_dict(plan)) == plan
     path = tmp_path_factory.mktemp("plan") / "plan.yaml"
-    path.write_text(config.dump(dataclasses.replace(plan, output=config.Output("here"))), encoding="utf-8")
+    path.write_text(config.dump(dataclasses.replace(plan, output=Output("here"))), encoding="utf-8")
     assert dataclasses.replace(config.load(path), output=plan.output) == plan
 
 
@@ -815,7 +817,7 @@ def test_check_prints_the_stages_and_a_run_keeps_a_plan_that_runs_again(
     assert cli.main(["--config", "two.yaml", "--quiet"]) == 0
     kept = config.load("runs/two/config.yaml")
     assert kept == config.load("two.yaml")
-    again = distill.run(dataclasses.replace(kept, output=config.Output(None)))
+    again = distill.run(dataclasses.replace(kept, output=Output(None)))
     assert again.student.fingerprint() == distill.load_model("runs/two/student.npz").fingerprint()
 
 

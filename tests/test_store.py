@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from distill import store
 from distill.errors import OutputError
+from distill.report import run_folder
+from distill.system import files
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    store.write_text(path, "old")
+    files.write_text(path, "old")
 
     def break_off() -> None:
-        with store.atomic(path) as file:
+        with files.atomic(path) as file:
             file.write(b"half of the ne")
             raise RuntimeError
 
@@ -28,24 +29,24 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 def test_parent_folders_are_created(tmp_path: Path) -> None:
-    store.write_text(tmp_path / "a/b/c.txt", "x")
+    files.write_text(tmp_path / "a/b/c.txt", "x")
     assert (tmp_path / "a/b/c.txt").read_text() == "x"
 
 
 def test_a_link_is_written_through_and_a_device_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
-    store.write_text(tmp_path / "link.txt", "new")
+    files.write_text(tmp_path / "link.txt", "new")
     assert (tmp_path / "real.txt").read_text() == "new"
     assert (tmp_path / "link.txt").is_symlink()
-    store.check_writable(Path(os.devnull), [])
-    store.write_text(Path(os.devnull), "x")
+    files.check_writable(Path(os.devnull), [])
+    files.write_text(Path(os.devnull), "x")
     assert not Path(os.devnull).is_file()
 
 
 def test_nan_never_reaches_json() -> None:
     with pytest.raises(ValueError, match="nan"):
-        store.to_json({"loss": float("nan")})
+        files.to_json({"loss": float("nan")})
 
 
 def test_an_output_that_is_an_input_or_a_folder_or_below_a_file_is_refused(tmp_path: Path) -> None:
@@ -53,14 +54,14 @@ def test_an_output_that_is_an_input_or_a_folder_or_below_a_file_is_refused(tmp_p
     path.write_text("x")
     for output in (path, tmp_path / "." / "config.yaml", tmp_path, path / "below"):
         with pytest.raises(OutputError):
-            store.check_writable(output, [path])
+            files.check_writable(output, [path])
     assert path.read_text() == "x"
 
 
 def make_run(folder: Path, text: str, *, complete: bool = True) -> None:
-    with store.RunFolder(folder) as run:
-        for name in (store.RUN_MARK, "student.npz", "results.json"):
-            store.write_text(run / name, text)
+    with run_folder.RunFolder(folder) as run:
+        for name in (run_folder.RUN_MARK, "student.npz", "results.json"):
+            files.write_text(run / name, text)
         if complete:
             run.publish()
 
@@ -77,21 +78,21 @@ def test_the_last_complete_run_stays_until_the_next_is_complete(tmp_path: Path) 
 
 def test_a_folder_with_other_files_is_never_taken_for_a_run(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="no run wrote"), store.RunFolder(tmp_path):
+    with pytest.raises(OutputError, match="no run wrote"), run_folder.RunFolder(tmp_path):
         pass
-    with pytest.raises(OutputError, match="is a file"), store.RunFolder(tmp_path / "thesis.txt"):
+    with pytest.raises(OutputError, match="is a file"), run_folder.RunFolder(tmp_path / "thesis.txt"):
         pass
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from distill import store, errors\n"
-        "try:\n  with store.RunFolder(Path(sys.argv[1])): pass\n"
+        "import sys; from pathlib import Path; from distill import errors; from distill.report import run_folder\n"
+        "try:\n  with run_folder.RunFolder(Path(sys.argv[1])): pass\n"
         "except errors.OutputError as error: sys.exit(str(error))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]
-    with store.RunFolder(tmp_path / "run"):
+    with run_folder.RunFolder(tmp_path / "run"):
         second = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "another run is writing here" in second.stderr
     assert subprocess.run(command, check=False).returncode == 0
@@ -135,13 +136,13 @@ def test_a_folder_that_nothing_can_be_moved_to_is_refused_before_the_run_and_kee
     make_run(folder, "old")
     before = {path.name: path.read_text() for path in folder.iterdir()}
     monkeypatch.setattr(Path, "replace", replace)
-    with store.RunFolder(folder) as run:
-        store.write_text(run / "student.npz", "new")
+    with run_folder.RunFolder(folder) as run:
+        files.write_text(run / "student.npz", "new")
         at_work.append(True)
         with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"):
             run.publish()
     assert (tmp_path / "run.partial/student.npz").read_text() == "new"
-    with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"), store.RunFolder(folder):
+    with pytest.raises(OutputError, match="run: is a mount point; name a folder in it"), run_folder.RunFolder(folder):
         pytest.fail("the run began")
     assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
@@ -151,7 +152,7 @@ def test_results_that_somebody_else_wrote_cost_no_file_elsewhere(tmp_path: Path)
     (tmp_path / "run/teacher.a").mkdir()
     (tmp_path / "precious.npz").write_text("mine")
     teachers = {"a/../../../precious": {"origin": "trained"}, "b": {"origin": "trained"}}
-    (tmp_path / "run/results.json").write_text(store.to_json({"teachers": teachers, "history": {}}))
+    (tmp_path / "run/results.json").write_text(files.to_json({"teachers": teachers, "history": {}}))
     make_run(tmp_path / "run", "new")
     assert (tmp_path / "precious.npz").read_text() == "mine"
 
@@ -172,5 +173,5 @@ def test_a_complete_file_is_flushed_to_disk_before_it_takes_its_place(
 
     monkeypatch.setattr(os, "fsync", flushed)
     monkeypatch.setattr(Path, "replace", renamed)
-    store.write_text(tmp_path / "x.txt", "x")
+    files.write_text(tmp_path / "x.txt", "x")
     assert events == ["flushed", "renamed"]

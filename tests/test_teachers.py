@@ -20,14 +20,16 @@ from hypothesis import strategies as st
 
 import distill
 from conftest import SMALL, blobs, small
-from distill import config, data, store, teacher
-from distill.config import Config, DataPlan, Output
+from distill import config, data
+from distill.config import schema
+from distill.config.schema import Config, DataPlan, Output
 from distill.data import Data
 from distill.errors import ConfigError, DataError, DistillError
 from distill.model import Model
 from distill.nn import mlp
 from distill.nn.ops import combine, softmax
 from distill.nn.vector import Array
+from distill.teacher import sources
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 
@@ -182,7 +184,7 @@ def test_a_loaded_teacher_answers_as_it_does_on_raw_rows_however_the_run_scales_
     assert results["teacher_val_accuracy"] == (z.argmax(axis=1) == rows.validation.y).mean()
     p = softmax(z.astype(float))[np.arange(len(z)), rows.validation.y]
     assert results["teacher_val_ce"] == pytest.approx(-np.log(p).mean(), rel=1e-6)
-    own = teacher.obtain(
+    own = sources.obtain(
         "teacher",
         config.load(SMALL | loaded() | {"data": {"scale": scale}}),
         data.load(DataPlan(scale=scale), 0.8, 200, 0),
@@ -281,7 +283,7 @@ def test_a_model_of_the_same_features_in_another_order_is_asked_in_its_own(plan:
     results = distill.run(plan | loaded("wxyz.npz"))
     asked = distill.load_config(plan | loaded("wxyz.npz"))
     rows = distill.load_data(asked)
-    here = teacher.obtain("teacher", asked, rows, {}, 0, lambda *_: None)
+    here = sources.obtain("teacher", asked, rows, {}, 0, lambda *_: None)
     np.testing.assert_array_equal(here.logits(rows.validation), plain.logits(x[rows.validation.ids][:, ::-1]))
     if plan.get("student", {}).get("noise"):
         assert here.refresh is not None
@@ -1164,7 +1166,7 @@ def combined(logits: list[Array], weights: list[int], how: str, temperature: flo
 def test_a_map_of_weights_means_the_same_in_any_order(weights: dict[str, float], more: st.DataObject) -> None:
     """The plan, and with it every bit of the run, must not depend on which name was written first."""
     order = more.draw(st.permutations(list(weights)))
-    rule = config.plan.OPTIONS["teacher"][0]
+    rule = schema.OPTIONS["teacher"][0]
     found, other = rule.read(weights), rule.read({name: weights[name] for name in order})
     assert found == other
     assert [name for name, _ in found] == sorted(weights)
@@ -1174,7 +1176,7 @@ def test_a_map_of_weights_means_the_same_in_any_order(weights: dict[str, float],
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9))
 def test_a_list_of_names_counts_them(names: list[str]) -> None:
-    rule = config.plan.OPTIONS["teacher"][0]
+    rule = schema.OPTIONS["teacher"][0]
     assert rule.read(names) == rule.read({name: names.count(name) for name in names})
     assert rule.read(names) == rule.read(names[::-1])
     assert dict(rule.read(names)) == {name: names.count(name) / len(names) for name in sorted(set(names))}
@@ -1374,7 +1376,7 @@ def test_a_chain_that_is_killed_while_its_files_move_does_not_block_the_next_run
         return original(self, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.Path, "replace", replace_some)
+        patch.setattr(Path, "replace", replace_some)
         assert command(SMALL | CHAIN).code == 130
     assert Path("runs/plan.partial").exists()
     assert command(SMALL | CHAIN).code == 0

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distill import team as room
-from distill.team import ALONE, Team, team_of
+from distill.train import threads as room
+from distill.train.threads import ALONE, Team, team_of
 
 WAIT = 30.0  # how long a test waits at most for what takes no time
 

@@ -11,14 +11,19 @@ import pytest
 
 import distill
 from conftest import SMALL, answered, small
-from distill import config, data, loop, streams, teacher, train
-from distill.config import LABELS_ONLY, Term, Training, stages_of
+from distill import config, data
+from distill.config.schema import LABELS_ONLY, Student, Term, Training, stages_of
 from distill.data import Data, Rows
-from distill.evidence import control_terms
 from distill.nn import mlp, optim
 from distill.nn.vector import Array, Vector
-from distill.objective import Fold, Objective, formula
-from distill.team import ALONE, Team, team_of
+from distill.report.formula import formula
+from distill.student import control_terms
+from distill.system import rng as streams
+from distill.teacher import sources
+from distill.train import fit as train
+from distill.train import loop
+from distill.train.objective import Fold, Objective
+from distill.train.threads import ALONE, Team, team_of
 
 PLAN = config.load({"distillation": {"student_hidden": [5, 4], "learning_rate": 0.05, "batch_size": 8}}).student
 
@@ -113,7 +118,7 @@ def quiet(name: str, record: dict[str, Any]) -> None:
     """Hears and says nothing."""
 
 
-def digits(**keys: Any) -> tuple[config.Student, Data, dict[str, Array]]:
+def digits(**keys: Any) -> tuple[Student, Data, dict[str, Array]]:
     """A student's plan on 200 digits, some without a label where `labels` says so, and made-up answers."""
     plan = config.load({"distillation": {"max_samples": 200, "student_epochs": 2}, "student": keys})
     rows = data.load(plan.data, 0.8, 200, 0)
@@ -214,7 +219,7 @@ def test_nothing_of_the_students_terms_moves_the_control(batch_size: int) -> Non
     assert len(prints) == 1
 
 
-def large(**keys: Any) -> tuple[config.Student, Data, dict[str, Array]]:
+def large(**keys: Any) -> tuple[Student, Data, dict[str, Array]]:
     """Steps that are worth sharing, the last of an epoch smaller than the rest."""
     fixture = digits(hidden=[350, 220], batch_size=107, learning_rate=0.001, **keys)
     weights = Vector(mlp.shapes((64, 350, 220, 10)))
@@ -235,7 +240,7 @@ class Counted(Team):
 
 @pytest.mark.parametrize("keys", [{}, {"clip": 0.1}, {"labels": 60}, {"optimizer": "sgd"}], ids=str)
 def test_the_number_of_threads_changes_no_bit(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distill.team.Team", Counted)
+    monkeypatch.setattr("distill.train.threads.Team", Counted)
     monkeypatch.setattr(train, "team_of", partial(team_of, paced=False))
     fixture, found, runs = large(**keys), [], []
     for threads in (1, 2, 3):
@@ -248,7 +253,7 @@ def test_the_number_of_threads_changes_no_bit(keys: dict[str, Any], monkeypatch:
 
 
 def test_a_small_step_wakes_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distill.team.Team", Counted)
+    monkeypatch.setattr("distill.train.threads.Team", Counted)
     monkeypatch.setattr(train, "team_of", partial(team_of, paced=False))
     Counted.runs = 0
     fixture = digits()
@@ -270,7 +275,7 @@ def test_helpers_that_come_and_go_change_no_bit(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(loop, "GATHERED_BYTES", 0)
     fixture, found = large(), []
     for kind in (Team, Moody):
-        monkeypatch.setattr("distill.team.Team", kind)
+        monkeypatch.setattr("distill.train.threads.Team", kind)
         found.append(fit({"student": fixture[0].terms}, fixture, 3)["student"].model.fingerprint())
     assert found[0] == found[1]
 
@@ -709,8 +714,8 @@ def test_the_teacher_is_listened_to_on_the_rows_that_the_student_sees() -> None:
     plan = config.load({})
     rows = data.load(plan.data, 0.8, 200, 0)
     trained = fit({"teacher": LABELS_ONLY}, (plan.teachers["teacher"], rows, {}))["teacher"]
-    heard = teacher.of_model("teacher", trained.model)
-    answers = teacher.listen(heard, rows.train, [], 512, None).logits
+    heard = sources.of_model("teacher", trained.model)
+    answers = sources.listen(heard, rows.train, [], 512, None).logits
     assert isinstance(rows.train.x, np.ndarray)
     np.testing.assert_allclose(answers, forward(trained.model.weights, rows.train.x), rtol=1e-3, atol=1e-4)
 

@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from distill import environment
-from distill.answers import Answers
-from distill.config import LABELS_ONLY, Config, Term, Training, heard
+from distill.config.schema import LABELS_ONLY, Config, Term, Training, heard
 from distill.data import Data
 from distill.data.table import locate
-from distill.evidence import control_terms
-from distill.live import adapters
-from distill.loop import Extras, shared, steps, work
 from distill.model import load_model
 from distill.nn import mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective
-from distill.streams import stream
-from distill.team import Team, team_of
+from distill.student import control_terms
+from distill.system import environment
+from distill.system.rng import stream
+from distill.train.adapters import adapters
+from distill.train.loop import Extras, shared, steps, work
+from distill.train.objective import Objective
+from distill.train.outputs import Answers
+from distill.train.threads import Team, team_of
 
 SECONDS, REPEATS = 0.3, 5  # each measurement: so long, so often; the median counts
 

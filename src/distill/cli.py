@@ -15,12 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill import __version__, environment
 from distill.errors import ConfigError, DistillError, OutputError, Stopped
-from distill.interrupts import Signals
+from distill.system import environment
+from distill.system.signals import Signals
+from distill.version import __version__
 
 if TYPE_CHECKING:
-    from distill.config import Config, Logging
+    from distill.config.schema import Config, Logging
     from distill.data.table import Table
     from distill.model import Model
 
@@ -154,9 +155,9 @@ def _write(output: Path, text: str) -> None:
     if output == STDOUT:
         print(text, end="")
     else:
-        from distill import store
+        from distill.system import files
 
-        store.write_text(output, text)
+        files.write_text(output, text)
 
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
@@ -170,9 +171,9 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
 
 def _plan(args: argparse.Namespace) -> "Config":
     """The configuration, before anything loads NumPy."""
-    from distill import config
+    from distill.config.load import load
 
-    plan = config.load(args.config, args.set)
+    plan = load(args.config, args.set)
     environment.threads(plan.performance.threads)  # a bad variable is found before anything is read
     environment.blas_alone()
     return plan
@@ -180,29 +181,34 @@ def _plan(args: argparse.Namespace) -> "Config":
 
 def _run(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, places, report, store
+    from distill import pipeline
+    from distill.report import paths
+    from distill.report import table as report
+    from distill.system import files
 
-    places.check(plan, {"logging.file": plan.logging.file, "--output": _file(args.output)})
+    paths.check(plan, {"logging.file": plan.logging.file, "--output": _file(args.output)})
     _open_log(plan.logging, quiet=args.quiet)
     log.info("run of %s", args.config)
     with _Progress(plan, args) as on_epoch:
         results = pipeline.run(plan, on_epoch=on_epoch)
     if args.output:
-        _write(args.output, store.to_json(results))
+        _write(args.output, files.to_json(results))
     if args.output == STDOUT:
         return
     if args.json:
-        print(store.to_json(results), end="")
+        print(files.to_json(results), end="")
     elif not args.quiet:
         print(report.run_text(results))
 
 
 def _check(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import pipeline, places, report
+    from distill import pipeline
+    from distill.report import paths
+    from distill.report import table as report
 
-    places.check(plan, {"logging.file": plan.logging.file, "--rows": _file(args.rows)})
-    if words := places.replaced(plan):
+    paths.check(plan, {"logging.file": plan.logging.file, "--rows": _file(args.rows)})
+    if words := paths.replaced(plan):
         log.warning(words)
     data = pipeline.load_data(plan)
     if args.rows:  # before the teachers are looked at: their predictions may not be made yet
@@ -215,20 +221,25 @@ def _check(args: argparse.Namespace) -> None:
 
 def _bench(args: argparse.Namespace) -> None:
     plan = _plan(args)
-    from distill import bench, pipeline, report, store
+    from distill import bench, pipeline
+    from distill.report import table as report
+    from distill.system import files
 
     data = pipeline.load_data(plan)
     pipeline.examine(plan, data)
     figures = bench.measure(plan, data)
-    print(store.to_json(figures) if args.json else report.bench_text(figures), end="" if args.json else "\n")
+    print(files.to_json(figures) if args.json else report.bench_text(figures), end="" if args.json else "\n")
 
 
 def _predict(args: argparse.Namespace) -> None:
     model, table = _model_and_rows(args, asked=None)
-    from distill import data, places, report, store
+    from distill import data
+    from distill.report import paths
+    from distill.report import table as report
+    from distill.system import files
 
     if output := _file(args.output):
-        store.check_writable(output, [args.model, *places.files(data.locate(args.data))])
+        files.check_writable(output, [args.model, *paths.files(data.locate(args.data))])
     text = report.predictions_csv(model.classes, model.predict_proba(table.x))
     _tell(table)
     _write(args.output or STDOUT, text)
@@ -237,8 +248,11 @@ def _predict(args: argparse.Namespace) -> None:
 def _evaluate(args: argparse.Namespace) -> None:
     asked = int(args.label) if re.fullmatch("-?[0-9]{1,9}", args.label or "") else args.label
     model, table = _model_and_rows(args, asked)
-    from distill import data, metrics, report, store
+    from distill import data
     from distill.errors import DataError
+    from distill.nn import metrics
+    from distill.report import table as report
+    from distill.system import files
 
     if table.y is None:
         raise DataError(f"{args.data}: has no labels to judge by; add them, or name their column with --label")
@@ -250,7 +264,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         "parameters": model.n_parameters,
     }
     _tell(table)
-    print(store.to_json(figures) if args.json else report.evaluation_text(figures), end="" if args.json else "\n")
+    print(files.to_json(figures) if args.json else report.evaluation_text(figures), end="" if args.json else "\n")
 
 
 def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple[Model, Table]":
@@ -270,15 +284,16 @@ def _tell(table: "Table") -> None:
 
 def _report(args: argparse.Namespace) -> None:
     environment.blas_alone()
-    from distill import page, store
+    from distill.report import page
+    from distill.system import files
 
     output = args.output or args.folder / "report.html"
     text = page.build(args.folder)
     if output == STDOUT:
         print(text, end="")
         return
-    store.check_writable(output, page.files(args.folder))
-    store.write_text(output, text)
+    files.check_writable(output, page.files(args.folder))
+    files.write_text(output, text)
     print(output)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distill.arrays import open_npz, read_npz
 from distill.data import Data, Scaling
 from distill.data.scaling import SCALES
 from distill.errors import DataError
 from distill.nn import mlp
 from distill.nn.ops import log_softmax
 from distill.nn.vector import Array, Vector
-from distill.store import read_header, write_model
+from distill.system.arrays import open_npz, read_npz
+from distill.system.files import read_header, write_model
 
 FORMAT = 2
 LIMITS = ("bound", "reach")  # of the scaling; not in the file where there are none

@@ -8,22 +8,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from distill import config as configuration
 from distill import data as rows
-from distill import environment, places
-from distill.config import Config, Output, heard
+from distill.config.dump import as_dict
+from distill.config.load import load
+from distill.config.schema import Config, Output, heard
 from distill.data import Data
 from distill.data.table import Source
 from distill.errors import ConfigError, DistillError, OutputError
-from distill.evidence import control_course
-from distill.given import check_given
-from distill.parallel import each
-from distill.record import Record
-from distill.results import Experiment, Results, collect
-from distill.store import make_folder, teacher_file
-from distill.student import learn, view
-from distill.teacher import listen_to_all, needed, obtain, weak_notes
-from distill.train import OnEpoch
+from distill.report import paths
+from distill.report.record import Record
+from distill.report.results import Experiment, Results, collect
+from distill.report.run_folder import teacher_file
+from distill.student import control_course, learn, view
+from distill.system import environment
+from distill.system.files import make_folder
+from distill.system.processes import each
+from distill.teacher.python_teacher import check_given
+from distill.teacher.sources import listen_to_all, needed, obtain, weak_notes
+from distill.train.fit import OnEpoch
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,14 +51,14 @@ def run(
     started = perf_counter()
     given = teachers or {}
     check_given(given)
-    source = configuration.as_dict(config) if isinstance(config, Config) else config
-    plan = configuration.load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
+    source = as_dict(config) if isinstance(config, Config) else config
+    plan = load(source, overrides, {name: type(one).__name__ for name, one in given.items()})
     if isinstance(config, Config):
         plan = plan.read_from(config.file, config.layer_files)
-    places.check(plan, {})
+    paths.check(plan, {})
     if plan.performance.cache is not None:
         make_folder(Path(plan.performance.cache))
-    if words := places.replaced(plan):
+    if words := paths.replaced(plan):
         log.warning(words)
     threads, raw = environment.threads(plan.performance.threads), rows.read(plan.data)
     left = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]

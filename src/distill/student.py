@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from distill.answers import Answers
-from distill.config import Stage, Student
+from distill.config.schema import LABELS_ONLY, Stage, Student, Term
 from distill.data import Data
 from distill.data.split import stratified
-from distill.streams import stream
-from distill.train import OnEpoch, Trained, fit
+from distill.system.rng import stream
+from distill.train.fit import OnEpoch, Trained, fit
+from distill.train.outputs import Answers
 
 
 def view(plan: Student, data: Data, seed: int) -> Data:
@@ -65,3 +65,29 @@ def learn(
         noise=plan.noise,
         peers=["student", *peers] if peers else [],
     )
+
+
+def control_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """The student's terms without the teachers'; the weights of the rest, at their largest, are scaled to sum to 1.
+
+    So the control is the ordinary student of the same labels: with the classic 0.3 cross_entropy + 0.7 response it
+    trains on 1 cross_entropy. Where the student hears no labels (alpha 1), the control does.
+    """
+    own = [term for term in terms if not term.teachers and term.matters]
+    total = sum(term.most for term in own)
+    return tuple(Term(term.loss, term.most / total, options=term.options) for term in own) or LABELS_ONLY
+
+
+def control_course(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """The student's stages as its control goes through them: as many epochs at the same rates, all layers learning.
+
+    In a stage without labels it learns from them all the same, as in the next stage that has some, or else the last.
+    """
+    own = [stage.terms for stage in stages if any(term.matters and not term.teachers for term in stage.terms)]
+    course, left = [], list(own)
+    for stage in stages:
+        labelled = bool(left) and stage.terms is left[0]
+        terms = left[0] if left else own[-1] if own else stage.terms
+        course.append(replace(stage, terms=control_terms(terms), train=None))
+        left = left[1:] if labelled else left
+    return tuple(course)

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from functools import partial
 
-from distill import environment
+from distill.system import environment
 
 environment.blas_alone()  # before NumPy is imported, as the command line does it
 
@@ -13,17 +13,17 @@ from cases import MOMENTUM, RATES, TEMPERATURE, Case  # noqa: E402
 from protocol import Forms, serve  # noqa: E402
 
 from distill import config  # noqa: E402
-from distill.answers import Answers  # noqa: E402
-from distill.config import Term  # noqa: E402
-from distill.loop import steps  # noqa: E402
+from distill.config.schema import Term  # noqa: E402
 from distill.nn import mlp  # noqa: E402
 from distill.nn.vector import Array, Vector  # noqa: E402
-from distill.objective import Objective  # noqa: E402
-from distill.team import team_of  # noqa: E402
+from distill.train.loop import steps  # noqa: E402
+from distill.train.objective import Objective  # noqa: E402
+from distill.train.outputs import Answers  # noqa: E402
+from distill.train.threads import team_of  # noqa: E402
 
 
 class Loop:
-    """distill.loop.steps from the first to the last step; what the loop makes anew for a training counts as its time.
+    """distill's loop.steps from the first to the last step; what the loop makes anew for a training counts as its time.
 
     The team stays from training to training: it learns now and then whether the other cores are free, and in a
     training of a few steps that would weigh more than in one as long as people run them.

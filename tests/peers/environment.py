@@ -55,7 +55,7 @@ def versions(python: Path, packages: Iterable[str]) -> dict[str, str]:
 def variables(scratch: Path) -> dict[str, str]:
     """The environment variables of a contender: ours, less what limits threads, plus where distill lies."""
     sys.path.insert(0, str(SOURCE))
-    from distill.environment import BLAS_THREADS
+    from distill.system.environment import BLAS_THREADS
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DISTILL_", "PYTHON"))}
     for name in BLAS_THREADS:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from threading import Thread
 
-from distill import environment
+from distill.system import environment
 
 environment.blas_alone()  # before NumPy is imported
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from distill.config.plan import (
+from distill.config.reader import NOTHING, Reader, bare
+from distill.config.rules import describe
+from distill.config.schema import (
     INHERITED,
     LABELS_ONLY,
     OPTIONS,
@@ -27,9 +29,7 @@ from distill.config.plan import (
     rules_of,
     stages_of,
 )
-from distill.config.reader import NOTHING, Reader, bare
-from distill.config.rules import describe
-from distill.config.strict_yaml import REFUSED, Entry, Node, parse
+from distill.config.yaml_nodes import REFUSED, Entry, Node, parse
 
 Network = TypeVar("Network", bound=Training)
 NAME = re.compile(r"(?!peer\d+$)(?!.*\.full$)[\w.-]{1,64}")  # of a teacher; its file carries it

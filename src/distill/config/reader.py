@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from distill.config.plan import SECTIONS, TOP_LEVEL, Training, rules_of
 from distill.config.rules import Rule, describe
-from distill.config.strict_yaml import REFUSED, Entry, Node
+from distill.config.schema import SECTIONS, TOP_LEVEL, Training, rules_of
+from distill.config.yaml_nodes import REFUSED, Entry, Node
 
 NOTHING = Entry("", Node(None, ""))  # a section that was not written
 

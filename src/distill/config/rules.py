@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from distill.config.strict_yaml import NUMBER, scalar
-from distill.environment import at_home
+from distill.config.yaml_nodes import NUMBER, scalar
+from distill.system.environment import at_home
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from distill.config.networks import Networks
-from distill.config.plan import (
+from distill.config.reader import NOTHING
+from distill.config.schema import (
     LEVELS,
     PEERS,
     SECTIONS,
@@ -18,9 +19,8 @@ from distill.config.plan import (
     heard,
     rules_of,
 )
-from distill.config.reader import NOTHING
-from distill.config.strict_yaml import Entry
-from distill.environment import variable
+from distill.config.yaml_nodes import Entry
+from distill.system.environment import variable
 
 
 class Sections(Networks):

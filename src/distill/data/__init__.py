@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config import DataPlan
+from distill.config.schema import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.columns import equal_to_label
 from distill.data.labels import (
@@ -38,7 +38,7 @@ from distill.data.split import stratified
 from distill.data.table import Source, Table, called, nearest
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.streams import stream
+from distill.system.rng import stream
 
 __all__ = [
     "Data",

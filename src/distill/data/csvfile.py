@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.config import DataPlan
+from distill.config.schema import DataPlan
 from distill.data.columns import column_notes, is_label_name, like_labels
 from distill.data.labels import (
     Labels,

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.arrays import check_memory
 from distill.data.ondisk import DiskArray
 from distill.data.table import Place, Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
-from distill.foreign import GZIP, foreign
 from distill.nn.vector import Array
+from distill.system.arrays import check_memory
+from distill.system.file_kinds import GZIP, foreign
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 LONGEST_HEADER = 4 + 4 * 32

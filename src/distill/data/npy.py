@@ -6,10 +6,10 @@ The rows stay on disk until they are asked for. A single .npy file is rows witho
 import math
 from pathlib import Path
 
-from distill.arrays import declared_npy, read_npy
 from distill.data.ondisk import DiskArray
 from distill.data.table import Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
+from distill.system.arrays import declared_npy, read_npy
 
 
 def read(path: Path, megabytes: float = math.inf) -> Source:

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from distill.arrays import open_npz
 from distill.data.labels import listing
 from distill.data.table import Declared, Place, Source, check_shapes, from_arrays
 from distill.errors import DataError
+from distill.system.arrays import open_npz
 
 
 def read(path: Path, check: Callable[[Declared, Declared | None], None] = lambda x, y: None) -> Source:

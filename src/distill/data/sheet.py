@@ -16,11 +16,11 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from distill.arrays import gunzip
 from distill.data.labels import MISSING_WORDS, listing, normal, quoted, spelled
 from distill.data.table import STDIN, called
 from distill.errors import DataError
-from distill.foreign import GZIP, foreign
+from distill.system.arrays import gunzip
+from distill.system.file_kinds import GZIP, foreign
 
 SEPARATORS = ",;\t|"
 PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")

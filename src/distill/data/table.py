@@ -13,9 +13,9 @@ import numpy as np
 from distill.data.labels import Labels, listing, quoted, read_labels
 from distill.data.ondisk import DiskArray
 from distill.data.scaling import blocks
-from distill.environment import at_home, variable
 from distill.errors import DataError
 from distill.nn.vector import Array
+from distill.system.environment import at_home, variable
 
 STDIN = Path("/dev/stdin")  # where `-` leads
 

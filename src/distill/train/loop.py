@@ -8,14 +8,15 @@ from time import perf_counter
 
 import numpy as np
 
-from distill.config import Training
+from distill.config.schema import Training
 from distill.data import DiskRows, gather, shuffle
-from distill.live import Live, adapters_that_move
 from distill.nn.mlp import Tape
 from distill.nn.optim import OPTIMIZERS, clip, pieces, rate_at
 from distill.nn.vector import Array, Vector
-from distill.objective import Fold, Objective
-from distill.team import ALONE, Team
+from distill.train.adapters import adapters_that_move
+from distill.train.objective import Fold, Objective
+from distill.train.per_batch import Live
+from distill.train.threads import ALONE, Team
 
 # A step of fewer operations than this is done before a second thread is awake.
 SHARED_WORK = 5e7

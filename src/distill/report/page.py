@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from distill import config, plots
 from distill import data as rows
+from distill.config.dump import dump
+from distill.config.load import load
+from distill.config.schema import Config
 from distill.data import Data
 from distill.data.table import once_only
 from distill.errors import ConfigError, DataError, printable
@@ -17,9 +19,10 @@ from distill.model import load_model
 from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
-from distill.places import files_of, plan_file
-from distill.results import MODELS, SPLITS, WHENCE
-from distill.store import RUN_END, of_a_run, teacher_file
+from distill.report import plots
+from distill.report.paths import files_of, plan_file
+from distill.report.results import MODELS, SPLITS, WHENCE
+from distill.report.run_folder import RUN_END, of_a_run, teacher_file
 
 UNSURE_ROWS = 12  # rows shown with their soft targets
 BARS = 6  # classes shown of each
@@ -97,7 +100,7 @@ def _page(folder: Path) -> str:
                 if models[name][split]
             ),
         ),
-        _section("The plan, as it ran", f"<pre>{escape(config.dump(_plan(folder)))}</pre>"),
+        _section("The plan, as it ran", f"<pre>{escape(dump(_plan(folder)))}</pre>"),
         _section(
             "Where it ran",
             f"<pre>{escape(json.dumps({k: results[k] for k in ('versions', 'machine', 'timings')}, indent=2))}</pre>",
@@ -126,9 +129,9 @@ def _results(folder: Path) -> dict[str, Any]:
     return dict(results)
 
 
-def _plan(folder: Path) -> config.Config:
+def _plan(folder: Path) -> Config:
     try:
-        return config.load(folder / "config.yaml")
+        return load(folder / "config.yaml")
     except ConfigError as error:
         raise DataError(f"{folder}: its config.yaml cannot be read: {error.faults[0]}") from None
 
@@ -243,7 +246,7 @@ def _unsure(folder: Path, split: str, results: Mapping[str, Any]) -> str:
     return f"<p class=soft>{what}</p>{_flow(cards)}"
 
 
-def _teacher_logits(folder: Path, plan: config.Config, results: Mapping[str, Any], x: Any) -> Array:
+def _teacher_logits(folder: Path, plan: Config, results: Mapping[str, Any], x: Any) -> Array:
     """What the student listened to, where it was networks of the run."""
     shares = {name: one["share"] for name, one in results["teachers"].items() if one["share"]}
     shares = shares or {list(plan.teachers)[-1]: 1.0}  # for comparison

@@ -12,21 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from distill import metrics, predictions, worth
-from distill.answers import Answers, Respond, keep
-from distill.config import Config, Stage, Teacher, heard, layer_pairs, stages_of
+from distill.config.schema import Config, Stage, Teacher, heard, layer_pairs, stages_of
 from distill.data import Data, Rows
 from distill.data.labels import listing, normal
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.data.table import locate
 from distill.errors import DataError, DistillError
-from distill.given import classes_of, depth_of, layers_of, method_of
 from distill.model import Model, load_model, reordered
-from distill.nn import mlp
+from distill.nn import metrics, mlp
 from distill.nn.vector import Array
-from distill.predictions import class_order
-from distill.streams import stream
-from distill.train import OnEpoch, Trained, fit
+from distill.system.rng import stream
+from distill.teacher import predictions, quality
+from distill.teacher.cache import keep
+from distill.teacher.predictions import class_order
+from distill.teacher.python_teacher import classes_of, depth_of, layers_of, method_of
+from distill.train.fit import OnEpoch, Trained, fit
+from distill.train.outputs import Answers, Respond
 
 
 @dataclass(frozen=True)
@@ -223,22 +224,22 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
     alone; test rows have no say.
     """
     data, known, trained = wanted.data, wanted.data.train.y, wanted.own.origin == "trained"
-    learned = data.train.take(worth.sample(known))
+    learned = data.train.take(quality.sample(known))
     pairs = [(np.concatenate([part[0] for _, part in teacher.ask(learned, ())]), learned.y)]
     held_out = teacher.logits(data.validation)
     pairs += [] if held_out is None else [(held_out, data.validation.y)]
     logits, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    if not trained and (order := worth.order(logits, labels)) is not None:
+    if not trained and (order := quality.order(logits, labels)) is not None:
         return _misplaced(teacher.name, order, logits, labels, data.classes)
-    judged, where = worth.Worth(*pairs[-1], known), "training" if held_out is None else "validation"
+    judged, where = quality.Worth(*pairs[-1], known), "training" if held_out is None else "validation"
     took_steps = teacher.trained is None or teacher.trained.steps > 0
-    asked = worth.least_fit(len(labels), worth.CLEARLY if trained else worth.CHANCE)
-    goes = (reached := worth.fit(logits, labels)) < asked
+    asked = quality.least_fit(len(labels), quality.CLEARLY if trained else quality.CHANCE)
+    goes = (reached := quality.fit(logits, labels)) < asked
     luck = 0.0
     if goes and not trained:
-        luck = worth.luck(logits, labels, stream(wanted.seed, f"shuffles {teacher.name}"))
-        goes = luck <= worth.most_luck(asked)
-    if took_steps and judged.of_use and (goes or (trained and worth.Worth(*pairs[0], learned.y).informed)):
+        luck = quality.luck(logits, labels, stream(wanted.seed, f"shuffles {teacher.name}"))
+        goes = luck <= quality.most_luck(asked)
+    if took_steps and judged.of_use and (goes or (trained and quality.Worth(*pairs[0], learned.y).informed)):
         return "", ""
     what = _weak(teacher.name, wanted.own, judged, where)
     if not goes:
@@ -254,7 +255,7 @@ def _fault(teacher: Obtained, wanted: _Wanted) -> tuple[str, str]:
 
 def _fit_in_words(reached: float, asked: float, luck: float) -> str:
     digits = next((n for n in range(1, 4) if round(-reached, n) != round(-asked, n)), 4)  # so that the two differ
-    direction, most = "worse" if reached > 0 else "better", worth.most_luck(asked)
+    direction, most = "worse" if reached > 0 else "better", quality.most_luck(asked)
     words = f"fit {abs(reached):.{digits}f} standard deviations {direction} than in random order"
     if luck:
         return f"{words}, but {100 * luck:.2g} % of random orders fit as well; must be {100 * most:.2g} % or fewer"
@@ -271,7 +272,7 @@ def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: S
     )
 
 
-def _weak(name: str, plan: Teacher, judged: worth.Worth, where: str) -> str:
+def _weak(name: str, plan: Teacher, judged: quality.Worth, where: str) -> str:
     trained = plan.origin == "trained"
     verdict = "learned nothing" if trained else "knows nothing about these rows"
     after = f" after {plan.epochs} epochs" if trained else ""

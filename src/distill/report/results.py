@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 import yaml
 
-from distill import __version__, config, environment, metrics
-from distill.answers import Answers, said
-from distill.config import Config, heard, stages_of
+from distill.config.dump import as_dict
+from distill.config.schema import Config, heard, stages_of
 from distill.data import Data
-from distill.evidence import advice, control_course, verdict
 from distill.model import Model
-from distill.nn import blas, mlp
+from distill.nn import blas, metrics, mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array, Vector
-from distill.objective import formula
-from distill.teacher import Obtained, weak_notes
-from distill.train import Trained
+from distill.report.formula import formula
+from distill.report.verdict import advice, verdict
+from distill.student import control_course
+from distill.system import environment
+from distill.teacher.sources import Obtained, weak_notes
+from distill.train.fit import Trained
+from distill.train.outputs import Answers, said
+from distill.version import __version__
 
 SCHEMA_VERSION = 2
 MODELS = ("teacher", "student", "control")
@@ -163,7 +166,7 @@ def collect(
             "history": {name: one.history for name, one in timed.items()}
             | {f"teacher.{name}": one.history for name, one in networks.items() if len(first.teachers) > 1}
             | {name: one.history for name, one in first.learned.items() if name not in learned},
-            "config": config.as_dict(plan),
+            "config": as_dict(plan),
             "timings": {
                 name: {"seconds": one.seconds, "steps": one.steps}
                 | _latency(one.model.weights, data.validation.x[:256])

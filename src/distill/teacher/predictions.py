@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from distill.arrays import declared_npy, open_npz, read_npy
 from distill.data import Data, csvfile, spelled
 from distill.data.labels import difference, listing
 from distill.data.sheet import PLAIN_NUMBER, read_sheet
 from distill.data.table import Declared, locate, once_only
 from distill.errors import DataError
 from distill.nn.vector import Array
+from distill.system.arrays import declared_npy, open_npz, read_npy
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
 ONE_TOTAL = 0.05  # of their mean that sums of rounded percentages lie within

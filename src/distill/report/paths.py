@@ -11,21 +11,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from distill import config, data
-from distill.config import Config
+from distill import data
+from distill.config.dump import dump
+from distill.config.load import load
+from distill.config.schema import Config
 from distill.data.table import locate
 from distill.errors import ConfigError, DataError, OutputError, printable
-from distill.store import (
-    PLAN,
-    RUN_END,
-    RUN_FILES,
-    RUN_MARK,
-    RunFolder,
-    check_folder,
-    check_writable,
-    partial_of,
-    teacher_file,
-)
+from distill.report.run_folder import PLAN, RUN_END, RUN_FILES, RUN_MARK, RunFolder, partial_of, teacher_file
+from distill.system.files import check_folder, check_writable
 
 OLD_LOGS = 3  # that a log leaves beside it when it is full
 ORIGIN = re.compile("# plan: (.+)\n")  # the first line of the plan in a run's folder
@@ -153,7 +146,7 @@ def _left_by_a_run(plan: Config) -> bool:
     try:
         if file.resolve() != own.resolve() or not (own.parent / RUN_END).exists():
             return False
-        return _text(file).removeprefix(_origin_line(own.parent)) == config.dump(config.load(file))
+        return _text(file).removeprefix(_origin_line(own.parent)) == dump(load(file))
     except (OSError, ValueError, RuntimeError, ConfigError):
         return False
 
@@ -185,7 +178,7 @@ def _other_plans(plan: Config) -> dict[Path, Path]:
 def _other_plan(plan: Config, folder: Path) -> Path | None:
     """The file of the plan whose run is in a folder, where that is another one."""
     line, text = _origin_line(folder), _text(folder / PLAN)
-    if not line or line == origin_line(plan) or text == line + config.dump(plan):  # the same plan is the same run
+    if not line or line == origin_line(plan) or text == line + dump(plan):  # the same plan is the same run
         return None
     return plan_file(folder)
 
@@ -207,5 +200,5 @@ def _run_and_data(folder: Path, file: Path) -> str:
         if kind == "run":
             source = json.loads((folder / RUN_END).read_text(encoding="utf-8"))["data"]["source"]
         else:
-            source = config.load(folder / PLAN).data.source
+            source = load(folder / PLAN).data.source
     return f"{kind} of {file} (data: {source})"

@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Any
 
-from distill.config import Config, dump
+from distill.config.dump import dump
+from distill.config.schema import Config
 from distill.errors import DivergedError
-from distill.places import origin_line, run_folder
-from distill.results import Results
-from distill.store import PLAN, RUN_END, RUN_MARK, to_json, write_text
-from distill.train import OnEpoch, Trained
+from distill.report.paths import origin_line, run_folder
+from distill.report.results import Results
+from distill.report.run_folder import PLAN, RUN_END, RUN_MARK
+from distill.system.files import to_json, write_text
+from distill.train.fit import OnEpoch, Trained
 
 log = logging.getLogger(__name__)
 

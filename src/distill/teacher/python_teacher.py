@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from distill.data.labels import listing, normal
 from distill.errors import DataError, DistillError
 from distill.nn.vector import Array
-from distill.parallel import inside_worker
-from distill.predictions import as_logits
+from distill.system.processes import inside_worker
+from distill.teacher.predictions import as_logits
 
 UNNAMED = re.compile(r"Unnamed: \d+")  # what pandas calls a column without a name
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from distill.config import LABELS_ONLY, Config, dump, heard, stages_of
+from distill.config.dump import dump
+from distill.config.schema import LABELS_ONLY, Config, heard, stages_of
 from distill.data import Data
-from distill.evidence import control_course
 from distill.nn import mlp
 from distill.nn.vector import Array
-from distill.objective import formula
-from distill.results import MODELS, SPLITS, WHENCE, describe
-from distill.student import view
+from distill.report.formula import formula
+from distill.report.results import MODELS, SPLITS, WHENCE, describe
+from distill.student import control_course, view
 
 
 def run_text(results: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 
 from distill.errors import DataError
-from distill.foreign import NPY, ZIP, refuse_foreign
 from distill.nn.vector import Array
+from distill.system.file_kinds import NPY, ZIP, refuse_foreign
 
 HEADER = "model.json"  # the member of a model file that is plain JSON
 PIECE_BYTES = 1 << 24  # unpacked at a time

@@ -15,7 +15,7 @@ from traceback import format_exc
 from typing import Any, NoReturn
 
 from distill.errors import DistillError
-from distill.interrupts import STOPPED_BY
+from distill.system.signals import STOPPED_BY
 
 # Seconds between two looks at the workers, and after how many without a result and without work they are given up.
 POLL, SILENCE = 0.5, 120.0

@@ -8,20 +8,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from distill import metrics
-from distill.answers import Answers
-from distill.config import Stage, Training, in_stage
+from distill.config.schema import Stage, Training, in_stage
 from distill.data import Data, Rows
 from distill.errors import DivergedError
-from distill.live import adapters
-from distill.loop import Extras, per_epoch, shared, steps
 from distill.model import Model, from_training
-from distill.nn import mlp
+from distill.nn import metrics, mlp
 from distill.nn.blas import one_thread
 from distill.nn.vector import Array, Vector
-from distill.objective import Objective
-from distill.streams import stream
-from distill.team import team_of
+from distill.system.rng import stream
+from distill.train.adapters import adapters
+from distill.train.loop import Extras, per_epoch, shared, steps
+from distill.train.objective import Objective
+from distill.train.outputs import Answers
+from distill.train.threads import team_of
 
 OnEpoch = Callable[[str, dict[str, Any]], None]
 

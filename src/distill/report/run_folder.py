@@ -1,35 +1,33 @@
-"""Files that are whole or absent: every write goes to a temporary file, is flushed to disk, and renamed into place."""
+"""A run's folder: whole or absent, and locked while the run is at work."""
 
 import errno
-import io
 import json
 import os
 import re
-import tempfile
-import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
-
-from distill.arrays import HEADER
-from distill.errors import DataError, OutputError
-from distill.foreign import ZIP, refuse_foreign
-from distill.nn.vector import Array
+from distill.errors import OutputError
+from distill.system.files import (
+    as_output_error,
+    check_room,
+    is_mounted,
+    places_passed,
+    resolve,
+    resolve_output,
+)
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks: there two runs into one folder are not told apart
     fcntl = None  # type: ignore[assignment]
 
+
 Places = Mapping[str, Sequence[Path]]  # files by the key that names them
-HEADER_BYTES = 100_000_000  # at most, which holds a million names
 RUN_MARK, PLAN, RUN_END = "metrics.jsonl", "config.yaml", "results.json"  # a run's first file, its plan, its last
 RUN_FILES = (RUN_MARK, PLAN, RUN_END)
 MOUNTED = "is a mount point; name a folder in it"
-MOST_LINKS = 40  # on the way to a file, as the system allows
 RUN_MODEL = re.compile(r"(teacher|student|control)(\.full)?\.npz|teacher\.[\w.-]+\.npz|peer\d+(\.full)?\.npz")
 
 
@@ -41,130 +39,6 @@ def of_a_run(name: str) -> bool:
 def teacher_file(name: str, teachers: Collection[str]) -> str:
     """What the file of one of these teachers is called in the run's folder, without .npz."""
     return "teacher" if len(teachers) == 1 else f"teacher.{name}"
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which replaces `path` only once it is complete and on disk. Parent folders are created."""
-    with as_output_error(path):
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
-            with path.open("wb") as file:
-                yield file
-            return
-        path = _resolve(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    with atomic(path) as file:
-        file.write(text.encode("utf-8", "surrogatepass"))
-
-
-def to_json(content: Any) -> str:
-    """Readable JSON; NaN or infinity in it is a bug of ours and raises ValueError."""
-    return json.dumps(content, indent=2, allow_nan=False) + "\n"
-
-
-def check_writable(output: Path, taken: Iterable[Path], *, appended: bool = False) -> None:
-    """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
-    or an output that would replace a file that the command reads or writes itself; and unless it is only `appended` to,
-    for a mounted file, which nothing can replace. Nothing is created."""
-    with as_output_error(output):
-        if output.is_dir():
-            raise OutputError(f"{output}: is a folder; name a file")
-        if output.exists() and not output.is_file():
-            return
-        output = _resolve(output)
-        if not appended and _is_mounted(output):
-            raise OutputError(f"{output}: is a mount point, and cannot be replaced; name another file")
-        for path in taken:
-            other = _place(path)
-            nested = output.is_relative_to(other) or other.is_relative_to(output)
-            if nested or (output.exists() and path.exists() and output.samefile(path)):
-                raise OutputError(f"{output}: is a file that this command itself reads or writes; choose another name")
-        _check_room(output.parent)
-
-
-def check_folder(folder: Path, taken: Iterable[Path]) -> None:
-    """Raise OutputError where no folder can be, as one of these files is or will be there, or nothing can be written
-    there. Nothing is created."""
-    with as_output_error(folder):
-        resolved = _resolve(folder)
-        if any(resolved.is_relative_to(_place(path)) for path in taken):
-            raise OutputError(f"{folder}: is a file that this command itself reads or writes; choose another name")
-        _check_room(resolved)
-
-
-def make_folder(folder: Path) -> None:
-    """A folder, and those above it, unless it is there."""
-    with as_output_error(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-
-
-def _check_room(folder: Path) -> None:
-    """Raise OSError unless a file can be made in a folder that may not be there yet."""
-    while not os.path.lexists(folder) and folder != folder.parent:
-        folder = folder.parent
-    tempfile.TemporaryFile(dir=folder).close()
-
-
-def _passed(path: Path) -> Iterator[Path]:
-    """Every place that a look-up of the path passes: the path without its links, and whatever they lead through."""
-    left, at, links = list(reversed(path.absolute().parts)), Path(path.absolute().anchor), 0
-    while left:
-        part = left.pop()
-        at = at.parent if part == ".." else at / part
-        if at.is_symlink():
-            links += 1
-            if links > MOST_LINKS:
-                raise _too_many_links()
-            yield at
-            left += reversed(at.readlink().parts)
-            at = at.parent
-    yield at
-
-
-def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-    """One .npz: the arrays, and the header as the plain JSON member `model.json`. Equal content gives equal bytes."""
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(zipfile.ZipInfo(HEADER), json.dumps(header, indent=1, allow_nan=False))
-    with atomic(path) as file:
-        file.write(buffer.getvalue())
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """A model file's header, without its arrays. Raises DataError."""
-    try:
-        if path.exists() and not path.is_file():  # a pipe would have us wait
-            raise OSError("it is no file")
-        with zipfile.ZipFile(path) as archive:
-            if (size := archive.getinfo(HEADER).file_size) > HEADER_BYTES:
-                raise ValueError(f"{HEADER} takes {size:,} bytes, more than {HEADER_BYTES:,}")
-            header = json.loads(archive.read(HEADER))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
-        ) from None
-    except Exception as error:  # as in open_npz
-        refuse_foreign(path, ZIP)
-        raise DataError(f"{path}: not a model file of distill: {error}; give a teacher.npz or student.npz") from None
-    if not isinstance(header, dict):
-        raise DataError(
-            f"{path}: not a model file of distill: its header is no mapping; give a teacher.npz or student.npz"
-        )
-    return header
 
 
 class RunFolder:
@@ -181,7 +55,7 @@ class RunFolder:
         them; `written` are the files that its folder will hold."""
         self.read, self.kept = read or {}, kept or {}
         with as_output_error(f"output.folder: {path}"):
-            self.path, self.partial = _resolve(path), partial_of(path)
+            self.path, self.partial = resolve(path), partial_of(path)
             self.written = {self.path / file.name for file in written}
         self.lock: int | None = None
 
@@ -196,9 +70,9 @@ class RunFolder:
                 raise OutputError(f"{self.path}: is called like an unfinished run; name another output.folder")
             if blocked := sorted(path for path in self.written if path.is_dir()):
                 raise OutputError(f"{blocked[0]}: is a folder where the run leaves a file; name another output.folder")
-            if _is_mounted(self.path):
+            if is_mounted(self.path):
                 raise OutputError(f"{self.path}: {MOUNTED}")
-            if mounted := sorted(filter(_is_mounted, {self.partial, *self.written})):
+            if mounted := sorted(filter(is_mounted, {self.partial, *self.written})):
                 raise OutputError(f"{mounted[0]}: is a mount point; name another output.folder")
             if self.partial.is_symlink():
                 raise OutputError(f"{self.partial}: is a link, and a run clears this folder; remove the link")
@@ -206,28 +80,28 @@ class RunFolder:
                 raise OutputError(f"{self.path}: is the working directory, or above it; name another output.folder")
             self._check_read()
             for key, paths in self.kept.items():
-                if any(_place(path).is_relative_to(self.partial) for path in paths):
+                if any(resolve_output(path).is_relative_to(self.partial) for path in paths):
                     what = f"is in {self.partial}, which a run clears"
                     raise OutputError(f"{key}: {paths[0]}: {what}; name another place")
-                if any(_place(path) == self.path for path in paths):
+                if any(resolve_output(path) == self.path for path in paths):
                     raise OutputError(f"{key}: {paths[0]}: is the run's folder itself; name another place")
             for folder, strangers in ((self.path, self._strangers()), (self.partial, self._strangers_in_partial())):
                 if strangers:
                     what = f"holds files that no run wrote, such as {strangers[0]}"
                     raise OutputError(f"{folder}: {what}; name another output.folder, or move them")
-            _check_room(self.path)
-            _check_room(self.partial)
+            check_room(self.path)
+            check_room(self.partial)
 
     def holds(self, path: Path) -> bool:
         """Whether a path is in the folder."""
-        return _place(path).is_relative_to(self.path)
+        return resolve_output(path).is_relative_to(self.path)
 
     def _check_read(self) -> None:
         advice = "move it, or name another output.folder"
         cleared = _identities(self.partial.iterdir()) if self.partial.is_dir() else set()
         replaced = _identities(self.written)
         for key, path in ((key, path) for key, paths in self.read.items() for path in paths):
-            places, same = list(_passed(path)), _identities([path])
+            places, same = list(places_passed(path)), _identities([path])
             if any(place.is_relative_to(self.partial) for place in places):
                 raise OutputError(f"{key}: {path} is in {self.partial}, which a run clears; {advice}")
             if self.written.intersection(places):
@@ -245,7 +119,7 @@ class RunFolder:
         """Names in a folder that no run has been in yet, but for what the plan itself puts there."""
         if not self.path.exists() or (self.path / RUN_MARK).exists():
             return []
-        kept = [_place(path) for paths in self.kept.values() for path in paths]
+        kept = [resolve_output(path) for paths in self.kept.values() for path in paths]
         expected = {path.relative_to(self.path).parts[0] for path in kept if path.is_relative_to(self.path)}
         return sorted(path.name for path in self.path.iterdir() if path.name not in expected and _has_files(path))
 
@@ -294,7 +168,7 @@ class RunFolder:
             before = self._left()
             (self.path / RUN_END).unlink(missing_ok=True)
             files = sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END)
-            read = {place for paths in self.read.values() for path in paths for place in _passed(path)}
+            read = {place for paths in self.read.values() for path in paths for place in places_passed(path)}
             for name in before - {file.name for file in files}:
                 if self.path / name not in read:
                     (self.path / name).unlink(missing_ok=True)  # of a teacher that this run does not have
@@ -334,19 +208,10 @@ class RunFolder:
 
 def partial_of(folder: Path) -> Path:
     """Where the files of a run stand until it is complete. Raises OutputError for the root, beside which is nothing."""
-    place = _resolve(folder)
+    place = resolve(folder)
     if not place.name:
         raise OutputError(f"output.folder: {folder}: is the root of a file system; name a folder in it")
     return place.with_name(place.name + ".partial")
-
-
-@contextmanager
-def as_output_error(path: Path | str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"{path}: cannot be written: {reason}; name another place, or make room") from None
 
 
 def _of_an_unfinished_run(name: str) -> bool:
@@ -364,29 +229,3 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, int]]:
         with suppress(OSError):
             found.add((path.stat().st_dev, path.stat().st_ino))
     return found
-
-
-def _resolve(path: Path) -> Path:
-    """The path without links. Raises OSError for a loop of links and a name that no system takes."""
-    try:
-        resolved = path.resolve()
-    except RuntimeError:  # what Python before 3.13 says of a loop of links
-        raise _too_many_links() from None
-    with suppress(FileNotFoundError, NotADirectoryError):
-        resolved.stat()  # which Python from 3.13 on leaves to us
-    return resolved
-
-
-def _place(path: Path) -> Path:
-    """As _resolve, but raises OutputError about this path, whatever else is being looked at."""
-    with as_output_error(path):
-        return _resolve(path)
-
-
-def _too_many_links() -> OSError:
-    return OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-
-
-def _is_mounted(path: Path) -> bool:
-    """Whether another file system begins here: nothing is moved across its border, and it is not replaced."""
-    return path.exists() and path.lstat().st_dev != path.parent.stat().st_dev

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from distill import metrics
+from distill.nn import metrics
 from distill.nn.ops import log_softmax
 from distill.nn.vector import Array
 

@@ -1,0 +1,73 @@
+"""The plan -> YAML: plain values, in the long spelling."""
+
+from dataclasses import asdict
+from typing import Any
+
+from distill.config.load import _plain
+from distill.config.schema import (
+    LABELS_ONLY,
+    Config,
+    Teacher,
+    Term,
+    Training,
+    rules_of,
+    stages_of,
+)
+from distill.config.yaml_nodes import scalar
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """The plan as plain values in the long spelling; `load` of it gives an equal Config."""
+    plain: dict[str, Any] = _plain(asdict(config))
+    plain["teachers"] = {name: _teacher(one, plain["teachers"][name]) for name, one in config.teachers.items()}
+    student, stages = plain["student"], config.student.stages
+    del student["stages"]
+    if stages == stages_of(config.student, config.student.terms):
+        student["terms"] = list(map(_term, config.student.terms))
+    else:
+        del student["epochs"], student["learning_rate"]
+        student["stages"] = [
+            {"epochs": one.epochs, "learning_rate": one.learning_rate, "terms": list(map(_term, one.terms))}
+            | ({"train": list(one.train)} if one.train else {})
+            for one in stages
+        ]
+    return plain
+
+
+def _teacher(plan: Teacher, plain: dict[str, Any]) -> dict[str, Any]:
+    if plan.origin != "trained":
+        return {plan.origin: plain[plan.origin]} | ({"kind": plan.kind} if plan.origin == "predictions" else {})
+    own = {name: plain[name] for name in rules_of(Training)}
+    return own | ({} if plan.terms == LABELS_ONLY else {"terms": list(map(_term, plan.terms))})
+
+
+def _term(term: Term) -> dict[str, Any]:
+    plain: dict[str, Any] = {"loss": term.loss, "weight": term.weight}
+    if term.final_weight is not None:
+        plain |= {"final_weight": term.final_weight, "weight_schedule": term.weight_schedule}
+    if term.teachers:
+        plain["teacher"] = term.teachers[0][0] if len(term.teachers) == 1 else dict(term.teachers)
+    options = dict(term.options)
+    if term.layered and options["layers"] != "auto":
+        options["layers"] = dict(options["layers"])
+    return plain | options
+
+
+def dump(config: Config) -> str:
+    """The plan as YAML that `load` reads back as an equal Config, short lists on one line."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def short_list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+        short = not any(isinstance(item, dict) for item in items)
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=short)
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+        quoted = "'" if scalar(value) != value else None  # 1e3 is a text to PyYAML, but a number to our reader
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=quoted)
+
+    Dumper.add_representer(list, short_list)
+    Dumper.add_representer(str, text)
+    return yaml.dump(as_dict(config), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)

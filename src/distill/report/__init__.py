@@ -1,0 +1,1 @@
+"""Results, verdict, table and page, and the folder that they stand in."""

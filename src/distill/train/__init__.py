@@ -1,0 +1,1 @@
+"""Training: epochs, steps, the objective, threads."""

@@ -1,0 +1,3 @@
+"""The version, which results and the package name alike."""
+
+__version__ = "0.1.0"
