@@ -401,7 +401,7 @@ def test_honest_labels_are_believed(y: Array) -> None:
 
 def test_a_label_that_is_chosen_is_learned_with_a_warning_however_few_rows_a_class_has() -> None:
     answer = check(write("rows.csv", measured(WINE, PROLINE)), label=-1)
-    assert re.search(r"note: column 5: 178 rows for \d+ classes, fewer than 5 a class", " ".join(answer.out.split()))
+    assert re.search(r"column 5: 178 rows for \d+ classes, fewer than 5 a class", " ".join(answer.out.split()))
 
 
 def test_many_classes_of_few_rows_are_learned_with_a_warning() -> None:
