@@ -185,6 +185,10 @@ def test_rows_of_separators_alone_are_left_out_and_counted(tmp_path: Path, empty
     np.testing.assert_array_equal(found.train.x, plain.train.x)
     (note,) = set(found.notes) - set(plain.notes)
     assert note == f"251 rows of separators alone are left out (line {31 + bool(header)}, ...)"
+    if empty != ",,,,,,\n":  # new rows keep their places: only those at the end are left out
+        new = data.read_new(str(tmp_path / "rows.csv"), plain.scaling, plain.names, plain.label)
+        assert (len(new.x), bool(np.isnan(new.x[30]).all())) == (len(lines) + 1, True)
+        assert any("250 rows of separators alone" in note for note in new.notes)
 
 
 def test_columns_of_true_and_false_are_1_and_0_and_said(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ class Sheet:
 
     def records(self, empty: "array[int] | None" = None) -> Iterator[Record]:
         """The rows below the header; the lines of rows without a value are added to `empty`. Raises DataError."""
-        return islice(_records(self.name, self.raw, self.separator, empty=empty), self.skip, None)
+        records = _records(self.name, self.raw, self.separator, empty=empty, between=not self.planned)
+        return islice(records, self.skip, None)
 
     def blocks(self, empty: "array[int] | None" = None) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
         """The rows below the header, some at a time and all of the same width, and the lines on which they end."""
@@ -131,18 +132,32 @@ def _bytes(path: Path) -> bytes:
 
 
 def _records(
-    name: str, raw: bytes, separator: str, *, told: bool = True, empty: "array[int] | None" = None
+    name: str,
+    raw: bytes,
+    separator: str,
+    *,
+    told: bool = True,
+    empty: "array[int] | None" = None,
+    between: bool = False,
 ) -> Iterator[Record]:
     """Every row that holds anything; the lines of those of separators alone, as spreadsheets write them at the end, are
-    added to `empty`. A fault ends them; it is raised as DataError where it is to be `told`."""
+    added to `empty`. With `between`, those between others are rows, as of a file whose rows are predicted one by one. A
+    fault ends the rows; it is raised as DataError where it is to be `told`."""
     text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", newline="")
     reader = csv.reader(text, delimiter=separator, strict=True)
+    pending: list[Record] = []
     try:
         for row in reader:
             if any(map(str.strip, row)):
+                yield from pending
+                pending.clear()
                 yield reader.line_num, row
+            elif len(row) > 1 and between:
+                pending.append((reader.line_num, row))
             elif len(row) > 1 and empty is not None:
                 empty.append(reader.line_num)
+        if empty is not None:
+            empty.extend(line for line, _ in pending)
     except csv.Error as error:
         if told:
             raise DataError(f"{name}: line {reader.line_num}: {error}; check the quotes") from None
