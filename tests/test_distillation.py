@@ -11,7 +11,7 @@ import pytest
 import distill
 from conftest import held, small
 from distill import config, data
-from distill.config.schema import LABELS_ONLY, TERM_OPTIONS, Stage, Student, Term, layer_pairs, stages_of
+from distill.config.schema import LABELS_ONLY, TERM_OPTIONS, Stage, StudentPlan, Term, layer_pairs, stages_of
 from distill.data import Data, Rows
 from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
@@ -53,7 +53,7 @@ def taught() -> tuple[Data, dict[str, Answers]]:
     return rows, answers
 
 
-def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> Student:
+def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> StudentPlan:
     """A student's plan as the configuration gives it; a term listens to `deep` unless it says otherwise."""
     listed = [
         dict(one) | ({"teacher": "deep"} if "teacher" in TERM_OPTIONS[one["loss"]] and "teacher" not in one else {})
@@ -71,7 +71,7 @@ def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> Stud
 
 
 def fit(
-    plan: Student,
+    plan: StudentPlan,
     courses: Mapping[str, Sequence[Stage]] | None = None,
     rows: Data | None = None,
     answers: Mapping[str, Answers] | None = None,
@@ -84,7 +84,7 @@ def fit(
                      threads, **more)  # fmt: skip
 
 
-def alone(plan: Student, **more: Any) -> Trained:
+def alone(plan: StudentPlan, **more: Any) -> Trained:
     return fit(plan, **more)["student"]
 
 
@@ -329,7 +329,9 @@ def test_adapters_are_no_part_of_the_model() -> None:
 SHARES = {"constant": lambda e: 0.0, "linear": lambda e: e, "cosine": lambda e: (1 - np.cos(np.pi * e)) / 2}
 
 
-def textbook(plan: Student, rows: Data, answers: Mapping[str, Answers]) -> tuple[list[float], Array, dict[str, Array]]:
+def textbook(
+    plan: StudentPlan, rows: Data, answers: Mapping[str, Answers]
+) -> tuple[list[float], Array, dict[str, Array]]:
     """Losses, weights and adapters by plain descent in float64, one term and one layer after the other."""
     sizes = (rows.features, *plan.hidden, len(rows.classes))
     start = Vector(mlp.shapes(sizes))
@@ -415,7 +417,7 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def assert_the_textbooks(plan: Student, rows: Data | None = None) -> None:
+def assert_the_textbooks(plan: StudentPlan, rows: Data | None = None) -> None:
     seen = rows or taught()[0]
     one = alone(plan, rows=rows)
     expected, weights, maps = textbook(plan, seen, taught()[1])

@@ -22,8 +22,8 @@ from distill.config.schema import (
     STAGE_KEYS,
     TERM_KEYS,
     TERM_OPTIONS,
-    Student,
-    Teacher,
+    StudentPlan,
+    TeacherPlan,
     Training,
     rules_of,
 )
@@ -58,7 +58,7 @@ def tables(page: Path) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("section", [*SECTIONS, "teachers"])
 def test_config_md_has_every_key_with_its_default_and_range(section: str) -> None:
-    kind = SECTIONS.get(section, Teacher)
+    kind = SECTIONS.get(section, TeacherPlan)
     defaults = {one.name: one.default for one in fields(kind)}
     expected = []
     for name, rule in rules_of(kind).items():
@@ -71,7 +71,7 @@ def test_config_md_has_every_key_with_its_default_and_range(section: str) -> Non
 
 def test_config_md_has_every_key_of_student_term_and_stage() -> None:
     rows = [(row[0], row[2]) for row in tables(ROOT / "docs/CONFIG.md")["student"]]
-    own = {name: rule for name, rule in rules_of(Student).items() if name not in rules_of(Training)}
+    own = {name: rule for name, rule in rules_of(StudentPlan).items() if name not in rules_of(Training)}
     keys = [*own.items(), *TERM_KEYS.items(), *STAGE_KEYS.items()]
     assert rows == [(name, rule.says) for name, rule in keys]
 

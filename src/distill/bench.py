@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import LABELS_ONLY, Config, Term, Training, heard
+from distill.config.schema import LABELS_ONLY, Config, Term, Training, teacher_weights
 from distill.data import Data
 from distill.data.table import locate
 from distill.model import load_model
@@ -35,7 +35,9 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
     over the time of those products alone (`products`). The teacher's answers are random numbers, as nothing is trained.
     """
     stage = plan.student.stages[-1]
-    answers = {name: _random_answers(plan, name, data) for name in heard(stage.terms) if name in plan.teachers}
+    answers = {
+        name: _random_answers(plan, name, data) for name in teacher_weights(stage.terms) if name in plan.teachers
+    }
     most = environment.threads(plan.performance.threads)
     cases: dict[str, tuple[Training, Sequence[Sequence[Term]]]] = {
         name: (one, [LABELS_ONLY]) for name, one in plan.teachers.items() if one.origin == "trained"

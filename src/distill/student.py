@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distill.config.schema import LABELS_ONLY, Stage, Student, Term
+from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term
 from distill.data import Data
 from distill.data.split import stratified
 from distill.system.rng import stream
@@ -13,7 +13,7 @@ from distill.train.fit import OnEpoch, Trained, fit
 from distill.train.outputs import Answers
 
 
-def view(plan: Student, data: Data, seed: int) -> Data:
+def view(plan: StudentPlan, data: Data, seed: int) -> Data:
     """The data as the student and its control see them; validation and test rows stay as they are.
 
     `labels` keeps the labels of at most so many training rows, by class in proportion; `label_noise` then gives that
@@ -36,7 +36,7 @@ def view(plan: Student, data: Data, seed: int) -> Data:
 
 
 def learn(
-    plan: Student,
+    plan: StudentPlan,
     courses: Mapping[str, Sequence[Stage]],
     data: Data,
     answers: Mapping[str, Answers],

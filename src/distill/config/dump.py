@@ -7,7 +7,7 @@ from distill.config.load import _plain
 from distill.config.schema import (
     LABELS_ONLY,
     Config,
-    Teacher,
+    TeacherPlan,
     Term,
     Training,
     rules_of,
@@ -34,7 +34,7 @@ def as_dict(config: Config) -> dict[str, Any]:
     return plain
 
 
-def _teacher(plan: Teacher, plain: dict[str, Any]) -> dict[str, Any]:
+def _teacher(plan: TeacherPlan, plain: dict[str, Any]) -> dict[str, Any]:
     if plan.origin != "trained":
         return {plan.origin: plain[plan.origin]} | ({"kind": plan.kind} if plan.origin == "predictions" else {})
     own = {name: plain[name] for name in rules_of(Training)}

@@ -20,14 +20,14 @@ from distill.config.schema import (
     TERM_OPTIONS,
     Distillation,
     Stage,
-    Student,
-    Teacher,
+    StudentPlan,
+    TeacherPlan,
     Term,
     Training,
-    heard,
     layer_pairs,
     rules_of,
     stages_of,
+    teacher_weights,
 )
 from distill.config.yaml_nodes import REFUSED, Entry, Node, parse
 
@@ -40,7 +40,7 @@ class Around:
     """What the terms of one network depend on."""
 
     base: Distillation
-    teachers: Mapping[str, Teacher]  # those that it may listen to
+    teachers: Mapping[str, TeacherPlan]  # those that it may listen to
     default: tuple[str, ...]  # those that it listens to where a term names none
     hidden: tuple[int, ...]  # the network's own
     peers: bool = False
@@ -54,8 +54,8 @@ class Around:
 class Networks(Reader):
     """Reads `teachers` and `student`."""
 
-    def teachers(self, entry: Entry, base: Distillation) -> dict[str, Teacher]:
-        teachers: dict[str, Teacher] = {}
+    def teachers(self, entry: Entry, base: Distillation) -> dict[str, TeacherPlan]:
+        teachers: dict[str, TeacherPlan] = {}
         for name, one in (self.entries(entry.node, "teachers", None) or {"teacher": NOTHING}).items():
             path = f"teachers.{name}"
             if not NAME.fullmatch(name) or name in RESERVED:
@@ -75,11 +75,11 @@ class Networks(Reader):
                 before = ((own, 1.0),)
         return teachers
 
-    def teacher(self, node: Node, path: str, base: Distillation, above: Mapping[str, Teacher]) -> Teacher:
+    def teacher(self, node: Node, path: str, base: Distillation, above: Mapping[str, TeacherPlan]) -> TeacherPlan:
         """A teacher, which may listen to those above it."""
-        keys = self.entries(node, path, (*rules_of(Teacher), "teacher", "terms"))
+        keys = self.entries(node, path, (*rules_of(TeacherPlan), "teacher", "terms"))
         named, listed = keys.pop("teacher", None), keys.pop("terms", None)
-        given = self.values(Node(keys, node.where), path, rules_of(Teacher))
+        given = self.values(Node(keys, node.where), path, rules_of(TeacherPlan))
         origins = [name for name in ORIGINS if given.get(name) is not None]
         if origins:
             allowed = {*origins[:1], *(("kind",) if origins[0] == "predictions" else ())}
@@ -88,10 +88,10 @@ class Networks(Reader):
                     what = f"does not act on a teacher that comes from {origins[0]}; remove it"
                     self.fault(entry.where, f"{path}.{name}", what)
             nothing: dict[str, Any] = dict.fromkeys(rules_of(Training)) | {"hidden": (), "epochs": 0}
-            return Teacher(**(nothing | given))
+            return TeacherPlan(**(nothing | given))
         if "kind" in given:
             self.fault(keys["kind"].where, f"{path}.kind", "acts only on predictions; remove it")
-        plan = self.training(Teacher, given, base, "teacher", node, path)
+        plan = self.training(TeacherPlan, given, base, "teacher", node, path)
         terms: tuple[Term, ...] = LABELS_ONLY
         if named and listed:
             self.fault(named.where, f"{path}.teacher", "is given beside terms; name the teachers in the terms")
@@ -114,8 +114,8 @@ class Networks(Reader):
                 above = " listed above it" if path.startswith("teachers.") else ""
                 self.fault(where, path, f"there is no teacher {name!r}{above}; {choice}")
 
-    def student(self, entry: Entry, base: Distillation, teachers: Mapping[str, Teacher]) -> Student:
-        rules = rules_of(Student)
+    def student(self, entry: Entry, base: Distillation, teachers: Mapping[str, TeacherPlan]) -> StudentPlan:
+        rules = rules_of(StudentPlan)
         keys = self.entries(entry.node, "student", (*rules, "terms", "stages"))
         listed, staged = keys.pop("terms", None), keys.pop("stages", None)
         given = self.values(Node(keys, entry.where), "student", rules)
@@ -129,7 +129,7 @@ class Networks(Reader):
             self.fault(keys["learning_rate"].where, "student.learning_rate", what)
         short = {"epochs": "student_epochs", "learning_rate": "learning_rate"}
         never = {short[name] for name in unused}
-        plan = self.training(Student, given, base, "student", entry.node, "student", never)
+        plan = self.training(StudentPlan, given, base, "student", entry.node, "student", never)
         default = (PEERS,) if plan.peers else tuple(_leaves(teachers))
         around = Around(base, teachers, default, plan.hidden, peers=plan.peers > 0)
         if staged:
@@ -144,7 +144,7 @@ class Networks(Reader):
         stages = [item.value for item in node.value or () if isinstance(item.value, dict)] if _is_list(node) else []
         return {name for name in ("epochs", "learning_rate") if stages and all(name in one for one in stages)}
 
-    def stages(self, node: Node, plan: Student, around: Around) -> tuple[Stage, ...]:
+    def stages(self, node: Node, plan: StudentPlan, around: Around) -> tuple[Stage, ...]:
         stages = []
         for i, item in enumerate(self.items(node, "student.stages", "stages, such as [{epochs: 5, train: [1]}]")):
             path = f"student.stages[{i}]"
@@ -353,13 +353,13 @@ def _named(node: Node) -> list[str]:
     return list(plain) if isinstance(plain, (dict, list)) else [plain]
 
 
-def _leaves(teachers: Mapping[str, Teacher]) -> list[str]:
+def _leaves(teachers: Mapping[str, TeacherPlan]) -> list[str]:
     """The teachers that no other teacher listens to."""
-    inner = {name for one in teachers.values() for name in heard(one.terms)}
+    inner = {name for one in teachers.values() for name in teacher_weights(one.terms)}
     return [name for name in teachers if name not in inner]
 
 
-def _origin(teachers: Mapping[str, Teacher], name: str) -> str:
+def _origin(teachers: Mapping[str, TeacherPlan], name: str) -> str:
     return teachers[name].origin if name in teachers else ""
 
 

@@ -172,7 +172,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Teacher(Training):
+class TeacherPlan(Training):
     """A teacher: a network that is trained here, perhaps by teachers of its own, or one that comes from elsewhere."""
 
     load: str | None = key(None, either(NULL, PATH))
@@ -192,7 +192,7 @@ ORIGINS = ("load", "predictions", "python")
 
 
 @dataclass(frozen=True)
-class Student(Training):
+class StudentPlan(Training):
     """The student: trained on a list of terms, perhaps in stages, with fewer or worse labels than its teacher."""
 
     labels: int | None = key(None, either(NULL, whole(1, 10**9)))
@@ -244,8 +244,8 @@ class Config:
     logging: Logging
     distillation: Distillation
     data: DataPlan
-    teachers: Mapping[str, Teacher]
-    student: Student
+    teachers: Mapping[str, TeacherPlan]
+    student: StudentPlan
     evidence: Evidence
     performance: Performance
     output: Output
@@ -354,7 +354,7 @@ def usual_options() -> dict[str, Any]:
     return {name: value for name, (_, value) in OPTIONS.items() if value != INHERITED} | {"t_squared": True}
 
 
-def heard(terms: Sequence[Term]) -> dict[str, float]:
+def teacher_weights(terms: Sequence[Term]) -> dict[str, float]:
     """Every teacher that these terms listen to, with its share of their weight."""
     weights: dict[str, float] = {}
     for term in terms:

@@ -14,10 +14,10 @@ from distill.config.schema import (
     Config,
     Distillation,
     Output,
-    Student,
-    Teacher,
-    heard,
+    StudentPlan,
+    TeacherPlan,
     rules_of,
+    teacher_weights,
 )
 from distill.config.yaml_nodes import Entry
 from distill.system.environment import variable
@@ -51,7 +51,11 @@ class Sections(Networks):
         return name in self.supplied or name in elsewhere
 
     def teaching(
-        self, sections: Mapping[str, Entry], plain: Mapping[str, Any], teachers: Mapping[str, Teacher], student: Student
+        self,
+        sections: Mapping[str, Entry],
+        plain: Mapping[str, Any],
+        teachers: Mapping[str, TeacherPlan],
+        student: StudentPlan,
     ) -> None:
         """Teachers that nobody hears, or that cannot do what the plan asks of them."""
         terms = [term for stage in student.stages for term in stage.terms]
@@ -71,7 +75,7 @@ class Sections(Networks):
             what = f"teacher {fixed[0]!r} comes from {kind}, so it learned on one split, and another seed makes another"
             self.fault(sections["evidence"].where, "evidence", f"{what}; set share_teacher: true, or seeds: 1")
         if student.noise:
-            for name in heard(student.every_term):
+            for name in teacher_weights(student.every_term):
                 if name in teachers and teachers[name].origin == "predictions":
                     what = f"teacher {name!r} is a file of predictions and cannot answer for rows with noise"
                     where = sections["student"].node.value["noise"].where
@@ -82,8 +86,8 @@ class Sections(Networks):
         sections: Mapping[str, Entry],
         plain: Mapping[str, Any],
         given: Mapping[str, Mapping[str, Any]],
-        teachers: Mapping[str, Teacher],
-        student: Student,
+        teachers: Mapping[str, TeacherPlan],
+        student: StudentPlan,
     ) -> None:
         """What no single key can tell: a key that would silently do nothing is a fault."""
 

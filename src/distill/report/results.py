@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from distill.config.dump import as_dict
-from distill.config.schema import Config, heard, stages_of
+from distill.config.schema import Config, stages_of, teacher_weights
 from distill.data import Data
 from distill.model import Model
 from distill.nn import blas, metrics, mlp
@@ -63,8 +63,8 @@ class Experiment:
         """Those that the student listens to, each with its share in the terms on logits. Weights of terms on hidden
         layers have another scale: where there are no others, every teacher counts alike."""
         terms = self.plan.student.every_term
-        everyone = [name for name in heard(terms) if name in self.teachers]
-        found = heard([term for term in terms if not term.layered])
+        everyone = [name for name in teacher_weights(terms) if name in self.teachers]
+        found = teacher_weights([term for term in terms if not term.layered])
         found = {name: found.get(name, 0.0) for name in everyone}
         total = sum(found.values())
         return {name: share / total if total else 1 / len(everyone) for name, share in found.items()}

@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from distill.config.dump import dump
-from distill.config.schema import LABELS_ONLY, Config, heard, stages_of
+from distill.config.schema import LABELS_ONLY, Config, stages_of, teacher_weights
 from distill.data import Data
 from distill.nn import mlp
 from distill.nn.vector import Array
@@ -99,7 +99,7 @@ def plan_text(plan: Config, data: Data, *, nothing_written: bool = True) -> str:
             what = f"from {WHENCE[one.origin]} ({name}: {getattr(one, one.origin)})"
         lines += _folded(title, what)
     count = mlp.count(own)
-    teachers = [plan.teachers[name] for name in heard(plan.student.every_term) if name in plan.teachers]
+    teachers = [plan.teachers[name] for name in teacher_weights(plan.student.every_term) if name in plan.teachers]
     teachers = teachers or [list(plan.teachers.values())[-1]]
     known = all(one.origin == "trained" for one in teachers)
     total = sum(mlp.count((data.features, *one.hidden, len(data.classes))) for one in teachers)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import Config, Stage, Teacher, heard, layer_pairs, stages_of
+from distill.config.schema import Config, Stage, TeacherPlan, layer_pairs, stages_of, teacher_weights
 from distill.data import Data, Rows
 from distill.data.labels import listing, normal
 from distill.data.scaling import BLOCK_NUMBERS
@@ -90,7 +90,7 @@ class _Wanted:
     given: object
 
     @property
-    def own(self) -> Teacher:
+    def own(self) -> TeacherPlan:
         """Its own part of the plan."""
         return self.plan.teachers[self.name]
 
@@ -272,7 +272,7 @@ def _misplaced(name: str, order: Array, logits: Array, labels: Array, classes: S
     )
 
 
-def _weak(name: str, plan: Teacher, judged: quality.Worth, where: str) -> str:
+def _weak(name: str, plan: TeacherPlan, judged: quality.Worth, where: str) -> str:
     trained = plan.origin == "trained"
     verdict = "learned nothing" if trained else "knows nothing about these rows"
     after = f" after {plan.epochs} epochs" if trained else ""
@@ -290,7 +290,7 @@ def _known_as(name: str) -> str:
 def _train(wanted: _Wanted) -> Obtained:
     name, one, data, plan = wanted.name, wanted.own, wanted.data, wanted.plan
     stages = stages_of(one, one.terms)
-    heard_by = {teacher: wanted.above[teacher] for teacher in heard(one.terms)}
+    heard_by = {teacher: wanted.above[teacher] for teacher in teacher_weights(one.terms)}
     known = data.train.y >= 0
     seen = data if known.all() or heard_by else replace(data, train=data.train.take(np.flatnonzero(known)))
     answers = listen_to_all(heard_by, seen.train, stages, len(one.hidden), plan)
