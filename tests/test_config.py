@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, small
 from distill import cli, config
-from distill.config.schema import OPTIONS, SECTIONS, TERM_KEYS, StudentPlan, TeacherPlan, Term, rules_of
+from distill.config.schema import SECTIONS, StudentPlan, TeacherPlan, Term, rules_of
+from distill.config.terms import OPTIONS, TERM_KEYS
 from distill.config.yaml_nodes import scalar
 from distill.system import processes
 from distill.train import fit

@@ -11,7 +11,8 @@ import pytest
 import distill
 from conftest import held, small
 from distill import config, data
-from distill.config.schema import LABELS_ONLY, TERM_OPTIONS, Stage, StudentPlan, Term, layer_pairs, stages_of
+from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term, layer_pairs, stages_of
+from distill.config.terms import LOSS_TRAITS
 from distill.data import Data, Rows
 from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
@@ -54,9 +55,9 @@ def taught() -> tuple[Data, dict[str, Answers]]:
 
 
 def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> StudentPlan:
-    """A student's plan as the configuration gives it; a term listens to `deep` unless it says otherwise."""
+    """A student's plan as the configuration gives it; a term's teacher is `deep` unless it names another."""
     listed = [
-        dict(one) | ({"teacher": "deep"} if "teacher" in TERM_OPTIONS[one["loss"]] and "teacher" not in one else {})
+        dict(one) | ({"teacher": "deep"} if LOSS_TRAITS[one["loss"]].needs_teacher and "teacher" not in one else {})
         for one in terms
     ]
     everyone = {"loss": "response", "teacher": ["deep", "other"], "weight": 0}  # so that no teacher goes unheard
@@ -197,7 +198,7 @@ def test_a_term_alone_lowers_its_own_measure_by_half(keys: dict[str, Any], hidde
 
 
 def test_every_loss_is_trained_alone_and_is_a_term_that_a_configuration_can_name() -> None:
-    assert {keys["loss"] for keys, _ in CASES} == {*LOSSES, *FEATURES} == TERM_OPTIONS.keys()
+    assert {keys["loss"] for keys, _ in CASES} == {*LOSSES, *FEATURES} == LOSS_TRAITS.keys()
     assert not LOSSES.keys() & FEATURES.keys()
     for name in FEATURES:
         assert {tuple(hidden) for keys, hidden in CASES if keys["loss"] == name} == {tuple(SAME), tuple(NARROW)}
@@ -397,7 +398,7 @@ def textbook_step(
 
 
 RECIPES: dict[str, list[dict[str, Any]]] = {
-    **{name: [LABELS, {"loss": name, "weight": 0.3}] for name in TERM_OPTIONS if name != "cross_entropy"},
+    **{name: [LABELS, {"loss": name, "weight": 0.3}] for name in LOSS_TRAITS if name != "cross_entropy"},
     "smoothed labels": [{"loss": "cross_entropy", "smoothing": 0.2}],
     "two temperatures": [LABELS, {"loss": "response", "temperature": 2}, {"loss": "reverse_kl", "temperature": 1}],
     "an ensemble by probabilities": [{"loss": "reverse_kl", "teacher": {"deep": 1, "other": 2}, "weight": 0.2}],
@@ -523,10 +524,10 @@ def test_a_term_that_folds_is_the_same_when_it_is_computed_live(
 
 
 def test_which_terms_fold() -> None:
-    terms = [student([{"loss": name}]).terms[0] for name in TERM_OPTIONS]
+    terms = [student([{"loss": name}]).terms[0] for name in LOSS_TRAITS]
     rows, answers = taught()
     found = {noisy: Objective([terms], rows.train.y, answers, 10, noisy=noisy).live for noisy in (False, True)}
-    folded = {noisy: {*TERM_OPTIONS} - {term.loss for _, term in live} for noisy, live in found.items()}
+    folded = {noisy: {*LOSS_TRAITS} - {term.loss for _, term in live} for noisy, live in found.items()}
     assert folded == {False: {"cross_entropy", "response", "soft_cross_entropy"}, True: {"cross_entropy"}}
 
 
@@ -545,7 +546,7 @@ EVERY = [
 ]
 
 
-@pytest.mark.parametrize("loss", sorted(TERM_OPTIONS))
+@pytest.mark.parametrize("loss", sorted(LOSS_TRAITS))
 def test_a_term_of_weight_0_moves_no_bit(loss: str) -> None:
     keys = {"hidden": NARROW, "epochs": 1}
     plain = alone(student([LABELS], **keys))
