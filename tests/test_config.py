@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, small
 from distill import cli, config
-from distill.config.schema import OPTIONS, SECTIONS, TERM_KEYS, Student, Teacher, Term, rules_of
+from distill.config.schema import SECTIONS, StudentPlan, TeacherPlan, Term, rules_of
+from distill.config.terms import OPTIONS, TERM_KEYS
 from distill.config.yaml_nodes import scalar
 from distill.system import processes
 from distill.train import fit
@@ -367,7 +368,9 @@ def test_no_key_is_without_a_test_of_its_effect() -> None:
     tested |= {"evidence.share_teacher", "evidence.workers", "distillation.weak_teacher"}
     tested |= {"performance.cache"} | {f"teachers.teacher.{key}" for key in ELSEWHERE}  # tests/test_teachers.py
     keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}
-    keys |= {f"teachers.teacher.{key}" for key in rules_of(Teacher)} | {f"student.{key}" for key in rules_of(Student)}
+    keys |= {f"teachers.teacher.{key}" for key in rules_of(TeacherPlan)} | {
+        f"student.{key}" for key in rules_of(StudentPlan)
+    }
     assert tested == keys | {"student.terms", "student.stages"}
     assert TERM_KEYS.keys() == {"loss", "weight", "final_weight", "weight_schedule", *OPTIONS}
     assert {one.name for one in fields(config.Config)} == {*SECTIONS, "teachers", "student"}

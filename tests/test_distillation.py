@@ -11,7 +11,8 @@ import pytest
 import distill
 from conftest import held, small
 from distill import config, data
-from distill.config.schema import LABELS_ONLY, TERM_OPTIONS, Stage, Student, Term, layer_pairs, stages_of
+from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term, layer_pairs, stages_of
+from distill.config.terms import LOSS_TRAITS
 from distill.data import Data, Rows
 from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
@@ -53,10 +54,10 @@ def taught() -> tuple[Data, dict[str, TeacherOutputs]]:
     return rows, answers
 
 
-def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> Student:
-    """A student's plan as the configuration gives it; a term listens to `deep` unless it says otherwise."""
+def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> StudentPlan:
+    """A student's plan as the configuration gives it; a term's teacher is `deep` unless it names another."""
     listed = [
-        dict(one) | ({"teacher": "deep"} if "teacher" in TERM_OPTIONS[one["loss"]] and "teacher" not in one else {})
+        dict(one) | ({"teacher": "deep"} if LOSS_TRAITS[one["loss"]].needs_teacher and "teacher" not in one else {})
         for one in terms
     ]
     everyone = {"loss": "response", "teacher": ["deep", "other"], "weight": 0}  # so that no teacher goes unheard
@@ -71,7 +72,7 @@ def student(terms: Sequence[Mapping[str, Any]] = (LABELS,), **keys: Any) -> Stud
 
 
 def fit(
-    plan: Student,
+    plan: StudentPlan,
     courses: Mapping[str, Sequence[Stage]] | None = None,
     rows: Data | None = None,
     answers: Mapping[str, TeacherOutputs] | None = None,
@@ -84,7 +85,7 @@ def fit(
                      threads, **more)  # fmt: skip
 
 
-def alone(plan: Student, **more: Any) -> Trained:
+def alone(plan: StudentPlan, **more: Any) -> Trained:
     return fit(plan, **more)["student"]
 
 
@@ -197,7 +198,7 @@ def test_a_term_alone_lowers_its_own_measure_by_half(keys: dict[str, Any], hidde
 
 
 def test_every_loss_is_trained_alone_and_is_a_term_that_a_configuration_can_name() -> None:
-    assert {keys["loss"] for keys, _ in CASES} == {*LOSSES, *FEATURES} == TERM_OPTIONS.keys()
+    assert {keys["loss"] for keys, _ in CASES} == {*LOSSES, *FEATURES} == LOSS_TRAITS.keys()
     assert not LOSSES.keys() & FEATURES.keys()
     for name in FEATURES:
         assert {tuple(hidden) for keys, hidden in CASES if keys["loss"] == name} == {tuple(SAME), tuple(NARROW)}
@@ -329,7 +330,9 @@ def test_adapters_are_no_part_of_the_model() -> None:
 SHARES = {"constant": lambda e: 0.0, "linear": lambda e: e, "cosine": lambda e: (1 - np.cos(np.pi * e)) / 2}
 
 
-def textbook(plan: Student, rows: Data, answers: Mapping[str, TeacherOutputs]) -> tuple[list[float], Array, dict[str, Array]]:
+def textbook(
+    plan: StudentPlan, rows: Data, answers: Mapping[str, TeacherOutputs]
+) -> tuple[list[float], Array, dict[str, Array]]:
     """Losses, weights and adapters by plain descent in float64, one term and one layer after the other."""
     sizes = (rows.features, *plan.hidden, len(rows.classes))
     start = Vector(mlp.shapes(sizes))
@@ -395,7 +398,7 @@ def textbook_step(
 
 
 RECIPES: dict[str, list[dict[str, Any]]] = {
-    **{name: [LABELS, {"loss": name, "weight": 0.3}] for name in TERM_OPTIONS if name != "cross_entropy"},
+    **{name: [LABELS, {"loss": name, "weight": 0.3}] for name in LOSS_TRAITS if name != "cross_entropy"},
     "smoothed labels": [{"loss": "cross_entropy", "smoothing": 0.2}],
     "two temperatures": [LABELS, {"loss": "response", "temperature": 2}, {"loss": "reverse_kl", "temperature": 1}],
     "an ensemble by probabilities": [{"loss": "reverse_kl", "teacher": {"deep": 1, "other": 2}, "weight": 0.2}],
@@ -415,7 +418,7 @@ RECIPES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def assert_the_textbooks(plan: Student, rows: Data | None = None) -> None:
+def assert_the_textbooks(plan: StudentPlan, rows: Data | None = None) -> None:
     seen = rows or taught()[0]
     one = alone(plan, rows=rows)
     expected, weights, maps = textbook(plan, seen, taught()[1])
@@ -521,10 +524,10 @@ def test_a_term_that_folds_is_the_same_when_it_is_computed_live(
 
 
 def test_which_terms_fold() -> None:
-    terms = [student([{"loss": name}]).terms[0] for name in TERM_OPTIONS]
+    terms = [student([{"loss": name}]).terms[0] for name in LOSS_TRAITS]
     rows, answers = taught()
     found = {noisy: Objective([terms], rows.train.y, answers, 10, noisy=noisy).live for noisy in (False, True)}
-    folded = {noisy: {*TERM_OPTIONS} - {term.loss for _, term in live} for noisy, live in found.items()}
+    folded = {noisy: {*LOSS_TRAITS} - {term.loss for _, term in live} for noisy, live in found.items()}
     assert folded == {False: {"cross_entropy", "response", "soft_cross_entropy"}, True: {"cross_entropy"}}
 
 
@@ -543,7 +546,7 @@ EVERY = [
 ]
 
 
-@pytest.mark.parametrize("loss", sorted(TERM_OPTIONS))
+@pytest.mark.parametrize("loss", sorted(LOSS_TRAITS))
 def test_a_term_of_weight_0_moves_no_bit(loss: str) -> None:
     keys = {"hidden": NARROW, "epochs": 1}
     plain = alone(student([LABELS], **keys))

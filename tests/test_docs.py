@@ -17,16 +17,14 @@ import distill
 from distill import cli, config
 from distill.config.schema import (
     INHERITED,
-    OPTIONS,
     SECTIONS,
-    STAGE_KEYS,
-    TERM_KEYS,
-    TERM_OPTIONS,
-    Student,
-    Teacher,
+    Stage,
+    StudentPlan,
+    TeacherPlan,
     Training,
     rules_of,
 )
+from distill.config.terms import LOSS_TRAITS, OPTIONS, TERM_KEYS
 from distill.nn import blas
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
@@ -58,38 +56,38 @@ def tables(page: Path) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("section", [*SECTIONS, "teachers"])
 def test_config_md_has_every_key_with_its_default_and_range(section: str) -> None:
-    kind = SECTIONS.get(section, Teacher)
+    kind = SECTIONS.get(section, TeacherPlan)
     defaults = {one.name: one.default for one in fields(kind)}
     expected = []
     for name, rule in rules_of(kind).items():
         value = defaults[name]
         plain = list(value) if isinstance(value, tuple) else value
         default = INHERITED if value == INHERITED else yaml.safe_dump(plain, default_flow_style=True).split("\n")[0]
-        expected.append([name, default, rule.says])
+        expected.append([name, default, rule.allowed])
     assert [row[:3] for row in tables(ROOT / "docs/CONFIG.md")[section]] == expected
 
 
 def test_config_md_has_every_key_of_student_term_and_stage() -> None:
     rows = [(row[0], row[2]) for row in tables(ROOT / "docs/CONFIG.md")["student"]]
-    own = {name: rule for name, rule in rules_of(Student).items() if name not in rules_of(Training)}
-    keys = [*own.items(), *TERM_KEYS.items(), *STAGE_KEYS.items()]
-    assert rows == [(name, rule.says) for name, rule in keys]
+    own = {name: rule for name, rule in rules_of(StudentPlan).items() if name not in rules_of(Training)}
+    keys = [*own.items(), *TERM_KEYS.items(), *rules_of(Stage).items()]
+    assert rows == [(name, rule.allowed) for name, rule in keys]
 
 
 def test_config_md_has_the_options_of_every_loss_and_their_defaults() -> None:
     page = (ROOT / "docs/CONFIG.md").read_text()
-    for loss, options in TERM_OPTIONS.items():
-        assert f"| {loss} | {', '.join(options)} |" in page
+    for loss, traits in LOSS_TRAITS.items():
+        assert f"| {loss} | {', '.join(traits.options)} |" in page
     defaults = {row[0]: row[1] for row in tables(ROOT / "docs/CONFIG.md")["student"]}
     for name, (_, default) in OPTIONS.items():
-        expected = ("from distillation", "all that no teacher hears") if default == INHERITED else (str(default),)
+        expected = (INHERITED, "all that no other teacher learns from") if default == INHERITED else (str(default),)
         assert defaults[name] in expected, name
 
 
 def test_methods_md_has_every_loss_with_formula_paper_and_plan() -> None:
     page = (ROOT / "docs/METHODS.md").read_text()
     parts = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
-    assert list(parts) == list(TERM_OPTIONS) == [*LOSSES, *FEATURES]
+    assert list(parts) == list(LOSS_TRAITS) == [*LOSSES, *FEATURES]
     for name, text in parts.items():
         plan = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
         assert name in [term["loss"] for term in plan["student"]["terms"]]
@@ -110,8 +108,8 @@ def test_methods_md_has_a_result_for_every_method() -> None:
 
 def test_the_readme_says_of_the_methods_what_the_tables_say() -> None:
     page, readme = (ROOT / "docs/METHODS.md").read_text(), (ROOT / "README.md").read_text()
-    assert f"has {({17: 'seventeen'})[len(TERM_OPTIONS)]} losses" in readme
-    assert f"{({8: 'eight'})[len(script('methods').methods()) - len(TERM_OPTIONS)]} ways to combine them" in readme
+    assert f"has {({17: 'seventeen'})[len(LOSS_TRAITS)]} losses" in readme
+    assert f"{({8: 'eight'})[len(script('methods').methods()) - len(LOSS_TRAITS)]} ways to combine them" in readme
     digits, letter = page[page.index("**digits**") : page.index("<!-- end -->")].split("**letter**")
     assert digits.count("| **helped** |") > 25 / 2, "with 100 labels most of them helped"
     assert letter.count("| **helped** |") <= 25 / 10, "with plentiful labels almost none"

@@ -294,9 +294,9 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
     "value on two lines": ("data:\n  scale: none\n    none\n", ["2:10: data.scale: 'none none' is a text; must"]),
     "value in a block": ("data:\n  scale: |\n    none\n", ["2:10: data.scale: 'none\\n' is a text; must be one of"]),
     # Teachers, students and terms.
-    "a teacher that nobody hears": (
+    "a teacher that no term uses": (
         "teachers:\n  a: {}\n  b: {}\nstudent: {terms: [{loss: response, teacher: a}]}\n",
-        ["3:3: teachers.b: no term listens to it; name it"],
+        ["3:3: teachers.b: no term uses it; name it"],
     ),
     "teachers as a list": ("teachers: [{hidden: 8}]\n", ["1:11: teachers: a list is given … must be a mapping"]),
     "teacher is a number": ("teachers: {a: 5}\n", ["1:15: teachers.a: 5 is not allowed; must be a mapping of keys"]),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, held
 from distill import cli, config, data
-from distill.config.schema import LABELS_ONLY, Config, Output, Stage, Student, Term, layer_pairs
+from distill.config.schema import LABELS_ONLY, Config, Output, Stage, StudentPlan, Term, layer_pairs
 from distill.data import Data
 from distill.model import ADAPTER
 from distill.nn import mlp, optim
@@ -53,16 +53,18 @@ def taught() -> tuple[Data, dict[str, TeacherOutputs]]:
     return rows, {"teacher": TeacherOutputs((3 * rng.normal(size=(n, 10))).astype(np.float32), layers, np.arange(n), 2)}
 
 
-def plan_of(*stages: Mapping[str, Any], **keys: Any) -> Student:
+def plan_of(*stages: Mapping[str, Any], **keys: Any) -> StudentPlan:
     return config.load(DEEP | {"student": {"hidden": HIDDEN, "stages": list(stages)} | keys}).student
 
 
-def fit(plan: Student, courses: Mapping[str, Sequence[Stage]] | None = None, threads: int = 1) -> dict[str, Trained]:
+def fit(
+    plan: StudentPlan, courses: Mapping[str, Sequence[Stage]] | None = None, threads: int = 1
+) -> dict[str, Trained]:
     rows, answers = taught()
     return train.fit(courses or {"student": plan.stages}, plan, rows, answers, 0, "student", quiet, threads)
 
 
-def alone(plan: Student) -> Trained:
+def alone(plan: StudentPlan) -> Trained:
     return fit(plan)["student"]
 
 
@@ -391,7 +393,7 @@ def test_adapters_go_from_stage_to_stage_and_stay_where_nothing_needs_them() -> 
     assert again.history[3]["loss"] < 0.9 * after.history[0]["loss"]
 
 
-def first_adapters(plan: Student) -> Vector:
+def first_adapters(plan: StudentPlan) -> Vector:
     return adapters(plan.every_term, taught()[1], (64, *HIDDEN, 10), stream(0, "student adapters"))
 
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 import distill
 from conftest import SMALL, blobs, small
 from distill import config, data
-from distill.config import schema
 from distill.config.schema import Config, DataPlan, Output
+from distill.config.terms import OPTIONS
 from distill.data import Data
 from distill.errors import ConfigError, DataError, DistillError
 from distill.model import Model
@@ -1166,7 +1166,7 @@ def combined(logits: list[Array], weights: list[int], how: str, temperature: flo
 def test_a_map_of_weights_means_the_same_in_any_order(weights: dict[str, float], more: st.DataObject) -> None:
     """The plan, and with it every bit of the run, must not depend on which name was written first."""
     order = more.draw(st.permutations(list(weights)))
-    rule = schema.OPTIONS["teacher"][0]
+    rule = OPTIONS["teacher"][0]
     found, other = rule.read(weights), rule.read({name: weights[name] for name in order})
     assert found == other
     assert [name for name, _ in found] == sorted(weights)
@@ -1176,7 +1176,7 @@ def test_a_map_of_weights_means_the_same_in_any_order(weights: dict[str, float],
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1, max_size=9))
 def test_a_list_of_names_counts_them(names: list[str]) -> None:
-    rule = schema.OPTIONS["teacher"][0]
+    rule = OPTIONS["teacher"][0]
     assert rule.read(names) == rule.read({name: names.count(name) for name in names})
     assert rule.read(names) == rule.read(names[::-1])
     assert dict(rule.read(names)) == {name: names.count(name) / len(names) for name in sorted(set(names))}
@@ -1282,7 +1282,7 @@ def test_an_assistant_may_hear_several_and_hidden_layers(saved: Model) -> None:
         ({"a": {}, "b": {"teacher": "peers"}}, "teachers.b.teacher: there is no teacher 'peers'"),
         (
             {"a": {"terms": [{"loss": "response", "weight": 1}]}},
-            "response listens to a teacher, and there is none above",
+            "response needs a teacher, and none is listed above",
         ),
         ({"student": {}}, "teachers.student: a teacher's name is 1 to 64"),
         ({"peers": {}}, "teachers.peers: a teacher's name is 1 to 64"),
@@ -1304,7 +1304,7 @@ def test_a_chain_that_cannot_be_is_a_fault_with_its_place(teachers: dict[str, An
 def test_a_teacher_that_nobody_hears_is_a_fault() -> None:
     answer = command(SMALL | TWO | hearing(teacher="a"), "check")
     assert answer.code == 2
-    assert "teachers.b: no term listens to it; name it in a term, or remove it" in answer.lines[0]
+    assert "teachers.b: no term uses it; name it in a term, or remove it" in answer.lines[0]
 
 
 def test_generations_are_a_chain_of_equals_each_with_weights_of_its_own() -> None:
@@ -1476,12 +1476,12 @@ def test_peers_learn_together_from_the_first_step() -> None:
 @pytest.mark.parametrize(
     ("student", "says"),
     [
-        ({"peers": 1, "terms": [LABELS]}, "student.peers: no term listens to them"),
+        ({"peers": 1, "terms": [LABELS]}, "student.peers: no term uses the peers"),
         ({"peers": -1}, "student.peers: -1 is not allowed"),
         ({"peers": 101}, "student.peers: 101 is not allowed"),
         ({"terms": [MUTUAL]}, "there are no peers; set student.peers to 1 or more"),
-        ({"peers": 1, "terms": [MUTUAL | {"teacher": ["peers", "teacher"]}]}, "peers are heard in a term of their own"),
-        ({"peers": 1, "terms": [{"loss": "hint", "weight": 1, "teacher": "peers"}]}, "of peers it hears logits alone"),
+        ({"peers": 1, "terms": [MUTUAL | {"teacher": ["peers", "teacher"]}]}, "peers need a term of their own"),
+        ({"peers": 1, "terms": [{"loss": "hint", "weight": 1, "teacher": "peers"}]}, "but peers give logits alone"),
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ import pytest
 import distill
 from conftest import SMALL, answered, small
 from distill import config, data
-from distill.config.schema import LABELS_ONLY, Student, Term, Training, stages_of
+from distill.config.schema import LABELS_ONLY, StudentPlan, Term, Training, stages_of
 from distill.data import Data, Rows
 from distill.nn import mlp, optim
 from distill.nn.vector import Array, Vector
@@ -118,7 +118,7 @@ def quiet(name: str, record: dict[str, Any]) -> None:
     """Hears and says nothing."""
 
 
-def digits(**keys: Any) -> tuple[Student, Data, dict[str, Array]]:
+def digits(**keys: Any) -> tuple[StudentPlan, Data, dict[str, Array]]:
     """A student's plan on 200 digits, some without a label where `labels` says so, and made-up answers."""
     plan = config.load({"distillation": {"max_samples": 200, "student_epochs": 2}, "student": keys})
     rows = data.load(plan.data, 0.8, 200, 0)
@@ -219,7 +219,7 @@ def test_nothing_of_the_students_terms_moves_the_control(batch_size: int) -> Non
     assert len(prints) == 1
 
 
-def large(**keys: Any) -> tuple[Student, Data, dict[str, Array]]:
+def large(**keys: Any) -> tuple[StudentPlan, Data, dict[str, Array]]:
     """Steps that are worth sharing, the last of an epoch smaller than the rest."""
     fixture = digits(hidden=[350, 220], batch_size=107, learning_rate=0.001, **keys)
     weights = Vector(mlp.shapes((64, 350, 220, 10)))

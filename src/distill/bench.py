@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import LABELS_ONLY, Config, Term, Training, heard, stages_of
+from distill.config.schema import LABELS_ONLY, Config, Term, Training, stages_of, teacher_weights
 from distill.data import Data
 from distill.data.table import locate
 from distill.model import load_model, network_for
@@ -35,7 +35,9 @@ def measure(plan: Config, data: Data) -> dict[str, Any]:
     over the time of those products alone (`products`). The teacher's outputs are random numbers, as nothing is trained.
     """
     stage = plan.student.stages[-1]
-    outputs = {name: _random_outputs(plan, name, data) for name in heard(stage.terms) if name in plan.teachers}
+    outputs = {
+        name: _random_outputs(plan, name, data) for name in teacher_weights(stage.terms) if name in plan.teachers
+    }
     cases: dict[str, tuple[Training, Sequence[Sequence[Term]]]] = {
         name: (teacher, [LABELS_ONLY]) for name, teacher in plan.teachers.items() if teacher.origin == "trained"
     }

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from distill import data as rows
 from distill.config.dump import as_dict
 from distill.config.load import load
-from distill.config.schema import Config, Output, heard
+from distill.config.schema import Config, Output, teacher_weights
 from distill.data import Data
 from distill.data.table import Source
 from distill.errors import ConfigError, DistillError, OutputError
@@ -135,7 +135,7 @@ def experiment(
     if shared and shared.plan == plan:
         outputs = dict(shared.outputs)
     else:
-        used = {name: teachers[name] for name in heard(plan.student.every_term) if name in teachers}
+        used = {name: teachers[name] for name in teacher_weights(plan.student.every_term) if name in teachers}
         outputs = compute_all(used, seen.train, stages, len(plan.student.hidden), plan)
 
     try:
@@ -201,7 +201,7 @@ def repeat(
 def _asked_per_batch(plan: Config) -> str:
     """The teachers that are objects from Python and compute outputs for every batch anew. They never do in a forked
     process: a library's threads do not exist there, and it would wait for them for ever."""
-    names = heard(plan.student.every_term) if plan.student.noise else ()
+    names = teacher_weights(plan.student.every_term) if plan.student.noise else ()
     return ", ".join(name for name in names if name in plan.teachers and plan.teachers[name].origin == "python")
 
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distill.config.schema import LABELS_ONLY, Stage, Term
-from distill.config.schema import Student as StudentPlan
+from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term
 from distill.data import Data
 from distill.data.split import stratified
 from distill.system.rng import stream

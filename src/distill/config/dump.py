@@ -1,60 +1,59 @@
-"""The plan -> YAML: plain values, in the long spelling."""
+"""Write a plan as plain values or as YAML, in the long spelling, which `load` reads back."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from distill.config.load import _plain
-from distill.config.schema import (
-    LABELS_ONLY,
-    Config,
-    Teacher,
-    Term,
-    Training,
-    rules_of,
-    stages_of,
-)
+from distill.config.schema import LABELS_ONLY, Config, TeacherPlan, Term, Training, rules_of, stages_of
 from distill.config.yaml_nodes import scalar
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """The plan as plain values in the long spelling; `load` of it gives an equal Config."""
-    plain: dict[str, Any] = _plain(asdict(config))
-    plain["teachers"] = {name: _teacher(one, plain["teachers"][name]) for name, one in config.teachers.items()}
-    student, stages = plain["student"], config.student.stages
+    """Return the plan as plain values in the long spelling; `load` of it gives an equal Config."""
+    values: dict[str, Any] = _plain(asdict(config))
+    values["teachers"] = {name: _teacher(plan, values["teachers"][name]) for name, plan in config.teachers.items()}
+    student, stages = values["student"], config.student.stages
     del student["stages"]
     if stages == stages_of(config.student, config.student.terms):
         student["terms"] = list(map(_term, config.student.terms))
     else:
         del student["epochs"], student["learning_rate"]
         student["stages"] = [
-            {"epochs": one.epochs, "learning_rate": one.learning_rate, "terms": list(map(_term, one.terms))}
-            | ({"train": list(one.train)} if one.train else {})
-            for one in stages
+            {"epochs": stage.epochs, "learning_rate": stage.learning_rate, "terms": list(map(_term, stage.terms))}
+            | ({"train": list(stage.train)} if stage.train else {})
+            for stage in stages
         ]
-    return plain
+    return values
 
 
-def _teacher(plan: Teacher, plain: dict[str, Any]) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
+    """Return the same value made of dicts and lists only."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _teacher(plan: TeacherPlan, values: dict[str, Any]) -> dict[str, Any]:
     if plan.origin != "trained":
-        return {plan.origin: plain[plan.origin]} | ({"kind": plan.kind} if plan.origin == "predictions" else {})
-    own = {name: plain[name] for name in rules_of(Training)}
-    return own | ({} if plan.terms == LABELS_ONLY else {"terms": list(map(_term, plan.terms))})
+        return {plan.origin: values[plan.origin]} | ({"kind": plan.kind} if plan.origin == "predictions" else {})
+    training = {name: values[name] for name in rules_of(Training)}
+    return training | ({} if plan.terms == LABELS_ONLY else {"terms": list(map(_term, plan.terms))})
 
 
 def _term(term: Term) -> dict[str, Any]:
-    plain: dict[str, Any] = {"loss": term.loss, "weight": term.weight}
+    values: dict[str, Any] = {"loss": term.loss, "weight": term.weight}
     if term.final_weight is not None:
-        plain |= {"final_weight": term.final_weight, "weight_schedule": term.weight_schedule}
+        values |= {"final_weight": term.final_weight, "weight_schedule": term.weight_schedule}
     if term.teachers:
-        plain["teacher"] = term.teachers[0][0] if len(term.teachers) == 1 else dict(term.teachers)
+        values["teacher"] = term.teachers[0][0] if len(term.teachers) == 1 else dict(term.teachers)
     options = dict(term.options)
     if term.layered and options["layers"] != "auto":
         options["layers"] = dict(options["layers"])
-    return plain | options
+    return values | options
 
 
 def dump(config: Config) -> str:
-    """The plan as YAML that `load` reads back as an equal Config, short lists on one line."""
+    """Return the plan as YAML that `load` reads back as an equal Config, short lists on one line."""
     import yaml
 
     class Dumper(yaml.SafeDumper):

@@ -1,18 +1,12 @@
-"""YAML <-> the plan: the only room that knows a default. Every fault is found, named and placed at once.
+"""Load a plan from a YAML file or a mapping, with overrides on top. How a section is read is in `sections`."""
 
-Read in this order: `strict_yaml` (text -> nodes with places), `rules` (what a value may be), `plan` (every key and its
-default), `reader` (nodes -> values), `networks` (-> teachers and student), `sections` (-> the whole plan).
-"""
-
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.config.schema import (
-    Config,
-)
-from distill.config.sections import Sections
+from distill.config.faults import Faults
+from distill.config.schema import Config
+from distill.config.sections import read_config
 from distill.config.yaml_nodes import MAX_BYTES, REFUSED, Entry, Node, from_python, parse
 from distill.errors import ConfigError
 
@@ -20,61 +14,49 @@ from distill.errors import ConfigError
 def load(
     source: str | Path | Mapping[str, Any], overrides: Iterable[str] = (), given: Mapping[str, str] | None = None
 ) -> Config:
-    """Read a configuration from a YAML file or a mapping, with `SECTION.KEY=VALUE` overrides applied on top.
+    """Return the plan in a YAML file or a mapping, with overrides `SECTION.KEY=VALUE` applied on top.
 
-    `given` are teachers that come as objects from Python, name -> type; those that the plan lacks are added to it.
+    `given` names the teachers that come as objects from Python, and the type of each; those that the plan lacks are
+    added to it. Without `output.folder` the run folder of a file is `runs/<file's stem>`, and a mapping has none.
 
-    Raises ConfigError with every fault found. A file also names its run folder, `runs/<file's stem>`; a mapping has
-    none unless `output.folder` gives one.
+    Raise ConfigError with all faults, in the order of the file.
     """
-    faults: list[str] = []
-    if isinstance(source, Mapping):
-        tree: Node | None = from_python(source, "config", faults)
-    else:
-        tree = _read_file(Path(source), faults)
+    faults = Faults()
+    file = None if isinstance(source, Mapping) else str(source)
+    tree = from_python(source, "config", faults) if isinstance(source, Mapping) else _read_file(Path(source), faults)
     if tree is not None:
-        folder = None if isinstance(source, Mapping) else str(Path("runs") / Path(source).stem)
-        sections = Sections(_override(_add(tree, given or {}), overrides, faults), faults)
-        config = sections.config(folder)
+        tree = _override(_add_teachers(tree, given or {}), overrides, faults)
+        config = read_config(tree, file, faults)
         if not faults:
-            return config.read_from(None if isinstance(source, Mapping) else str(source), sections.layer_files)
-    raise ConfigError(sorted(faults, key=_in_file_order))
+            return config
+    raise ConfigError(faults.in_file_order())
 
 
-def _in_file_order(fault: str) -> tuple[int, int]:
-    place = re.search(r":(\d{1,9}):(\d{1,9}): ", fault)
-    return (int(place[1]), int(place[2])) if place else (0, 0)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _read_file(path: Path, faults: list[str]) -> Node | None:
+def _read_file(path: Path, faults: Faults) -> Node | None:
+    """Return the tree of a YAML file, or None where it is empty or cannot be read."""
     name = str(path)
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_BYTES + 1)  # one byte more than may be read, so that a longer file is seen as such
+            text = file.read(MAX_BYTES + 1)  # one byte more than allowed, so that a longer file is recognised
     except OSError as error:
-        faults.append(f"{name}: cannot be read: {error.strerror or error}; give the path of a YAML file with --config")
+        what = f"cannot be read: {error.strerror or error}; give the path of a YAML file with --config"
+        faults.add(name, "", what)
         return None
     before = len(faults)
     tree = parse(text, name, faults)
     if tree is None and len(faults) == before:
-        faults.append(f"{name}: the file is empty; write at least one section, such as 'distillation: {{}}'")
+        faults.add(name, "", "the file is empty; write at least one section, such as 'distillation: {}'")
     return tree
 
 
-def _override(tree: Node, overrides: Iterable[str], faults: list[str]) -> Node:
-    """The tree with each `KEY.PATH=VALUE` put in its place, read by the same parser."""
+def _override(tree: Node, overrides: Iterable[str], faults: Faults) -> Node:
+    """Return the tree with each override in its place; the same parser reads their values."""
     for text in overrides:
         path, equals, value = text.partition("=")
         where = f"--set {text}"
         names = path.strip().split(".")
         if not equals or not all(names):
-            faults.append(f"{where}: not an override; write --set SECTION.KEY=VALUE")
+            faults.add(where, "", "not an override; write --set SECTION.KEY=VALUE")
             continue
         before = len(faults)
         node = parse(value, where, faults, one_place=True)
@@ -82,24 +64,28 @@ def _override(tree: Node, overrides: Iterable[str], faults: list[str]) -> Node:
             try:
                 tree = _put(tree, names, node or Node(None, where), where)
             except KeyError as error:
-                faults.append(f"{where}: {error.args[0]}")
+                faults.add(where, "", error.args[0])
     return tree
 
 
-def _add(tree: Node, given: Mapping[str, str]) -> Node:
-    """The tree with each teacher that is given from Python in its place."""
-    for name, kind in given.items():
+def _add_teachers(tree: Node, types: Mapping[str, str]) -> Node:
+    """Return the tree with the teachers that come as objects from Python in their places."""
+    for name, kind in types.items():
         where = f"teachers={{{name!r}: ...}}"
-        one = Node({"python": Entry(where, Node(kind, where))}, where)
-        tree = _put(tree, ["teachers", name], one, where)
+        teacher = Node({"python": Entry(where, Node(kind, where))}, where)
+        tree = _put(tree, ["teachers", name], teacher, where)
     return tree
 
 
 def _put(tree: Node, names: list[str], node: Node, where: str, within: str = "") -> Node:
-    """The tree with the node under these names; KeyError where one of them holds a value that may stand there, and no
-    names. Where a section is no mapping, the reader says so."""
+    """Return the tree with the node under these names.
+
+    Raise KeyError where one of the names leads into a value that may stand there and has no keys. Where a section is no
+    mapping, the tree is returned as it is, and that fault is found when the section is read.
+    """
     if tree.value is not None and not isinstance(tree.value, dict):
-        if within.count(".") < (2 if within.startswith("teachers.") else 1) or tree.value is REFUSED:
+        levels = 2 if within.startswith("teachers.") else 1
+        if within.count(".") < levels or tree.value is REFUSED:
             return tree
         kind = "a list" if isinstance(tree.value, list) else "a single value"
         raise KeyError(f"{within} is {kind}, so that nothing in it can be set alone; set all of {within}")
@@ -107,4 +93,4 @@ def _put(tree: Node, names: list[str], node: Node, where: str, within: str = "")
     inner = entries[names[0]].node if names[0] in entries else Node({}, where)
     path = f"{within}.{names[0]}" if within else names[0]
     entries[names[0]] = Entry(where, _put(inner, names[1:], node, where, path) if names[1:] else node)
-    return Node(entries, tree.where, tree.sound)
+    return Node(entries, tree.where, tree.valid)

@@ -1,29 +1,27 @@
-"""The plan of a run as frozen dataclasses: every key, its default and the rule its value must meet.
+"""The plan of a run as frozen dataclasses: every key, its default and its rule. The losses of a term are in `terms`.
 
-Two spellings of one plan: the short `distillation:` section always works as it stands; `teachers:` and `student:`
-refine it, and what they leave out the short one supplies.
+A plan has two spellings: the section `distillation` is a whole plan by itself; `teachers` and `student` refine it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from distill.config.rules import (
+    AUTO,
     BOOLEAN,
+    COLUMN,
+    LABEL,
     NULL,
     PATH,
     TEXT,
     Rule,
     columns,
     either,
-    is_number,
-    is_whole,
-    layer_map,
     layers,
     list_of,
     number,
     one_of,
-    shares,
     whole,
 )
 
@@ -32,7 +30,7 @@ INHERITED = "from distillation"  # the documented default of a key that the shor
 
 
 def key(default: Any, rule: Rule) -> Any:
-    """A dataclass field that carries the rule its YAML value must meet."""
+    """Return a dataclass field that carries the rule of its YAML value."""
     return field(default=default, metadata={"rule": rule})
 
 
@@ -47,13 +45,13 @@ WARMUP = number(0, 1, below=True)
 WEIGHT_DECAY = number(0, 1000)
 CLIP = either(NULL, number(0, 1e9, above=True))
 TEMPERATURE = number(0, 10_000, above=True)
-WEIGHT = number(0, 1e6)
 PATIENCE = either(NULL, whole(1, 1_000_000))
+LAYER = whole(1, 65)
 
 
 @dataclass(frozen=True)
 class Logging:
-    """Where the program's own messages go."""
+    """Which messages of the program are shown, and its log file."""
 
     level: str = key("INFO", one_of(*LEVELS))
     file: str | None = key("logs/app.log", either(NULL, PATH))
@@ -87,18 +85,13 @@ class Distillation:
 
 @dataclass(frozen=True)
 class DataPlan:
-    """Which rows, and how they are read."""
+    """Which rows are used, and how they are read."""
 
     source: str = key("digits", PATH)
-    label: int | str | None = key(
-        None, either(NULL, Rule("a column's name", TEXT.accepts), Rule("a column's index", is_whole))
-    )
-    header: bool | str = key("auto", either(Rule("auto", lambda v: v == "auto"), BOOLEAN))
+    label: int | str | None = key(None, either(NULL, COLUMN))
+    header: bool | str = key("auto", either(AUTO, BOOLEAN))
     drop: tuple[int | str, ...] | None = key(None, either(NULL, columns()))
-    unlabelled_label: int | float | str | None = key(
-        "auto",
-        either(Rule("auto", lambda v: v == "auto"), NULL, Rule("a label", lambda v: is_number(v) or TEXT.accepts(v))),
-    )
+    unlabelled_label: int | float | str | None = key("auto", either(AUTO, NULL, LABEL))
     test: str | None = key(None, either(NULL, PATH))
     test_ratio: float = key(0.0, number(0, 1, below=True))
     scale: str = key("auto", one_of("auto", "none", "standard", "minmax"))
@@ -124,10 +117,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Term:
-    """One term of an objective: `weight * loss(student, what the teachers said or the labels)`.
+    """One term of an objective: `weight * loss(student, teachers or labels)`.
 
-    `teachers` holds (name, share) of those that it listens to, by name, the shares summing to 1; it is empty for a term
-    on labels. With a `final_weight` the weight moves there over the epochs of its stage, along `weight_schedule`.
+    `teachers` holds pairs (name, share) in the order of the names, the shares summing to 1; it is empty for a term on
+    labels. With a `final_weight` the weight moves there over the epochs of its stage, along `weight_schedule`.
     """
 
     loss: str
@@ -139,7 +132,7 @@ class Term:
 
     @property
     def matters(self) -> bool:
-        """Whether its weight is ever above 0; a term that does not matter cannot move a single bit."""
+        """Whether its weight is ever above 0; other terms are not computed."""
         return self.most > 0
 
     @property
@@ -149,7 +142,7 @@ class Term:
 
     @property
     def most(self) -> float:
-        """The largest weight that it ever has."""
+        """Its largest weight over the epochs."""
         return max(self.weight, self.final_weight or 0.0) if self.moves else self.weight
 
     @property
@@ -163,17 +156,17 @@ LABELS_ONLY = (Term("cross_entropy", 1.0, options={"smoothing": 0.0}),)
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs of a training: the terms, the rate, and which layers learn (from 1; None for all)."""
+    """Some epochs of a training: the terms, the learning rate, and the layers that learn (from 1; None is all)."""
 
-    epochs: int
-    learning_rate: float
-    terms: tuple[Term, ...]
-    train: tuple[int, ...] | None = None
+    epochs: int = key(MISSING, EPOCHS)
+    learning_rate: float = key(MISSING, LEARNING_RATE)
+    terms: tuple[Term, ...] = ()
+    train: tuple[int, ...] | None = key(None, either(Rule("all", lambda v: v == "all"), LAYER, list_of(LAYER, 65)))
 
 
 @dataclass(frozen=True)
-class Teacher(Training):
-    """A teacher: a network that is trained here, perhaps by teachers of its own, or one that comes from elsewhere."""
+class TeacherPlan(Training):
+    """A teacher: a network that is trained in the run, perhaps by other teachers, or one from elsewhere."""
 
     load: str | None = key(None, either(NULL, PATH))
     predictions: str | None = key(None, either(NULL, PATH))
@@ -184,7 +177,7 @@ class Teacher(Training):
 
     @property
     def origin(self) -> str:
-        """Where it comes from: `trained`, or the key that says so."""
+        """Where it comes from: `trained`, or the key that names its source."""
         return next((name for name in ORIGINS if getattr(self, name) is not None), "trained")
 
 
@@ -192,24 +185,24 @@ ORIGINS = ("load", "predictions", "python")
 
 
 @dataclass(frozen=True)
-class Student(Training):
-    """The student: trained on a list of terms, perhaps in stages, with fewer or worse labels than its teacher."""
+class StudentPlan(Training):
+    """The student: its objective, perhaps in stages, and the labels and rows that it sees."""
 
     labels: int | None = key(None, either(NULL, whole(1, 10**9)))
     unlabelled: str = key("use", one_of("use", "drop"))
     label_noise: float = key(0.0, number(0, 1, below=True))
     noise: float = key(0.0, number(0, 1000))
     peers: int = key(0, whole(0, 100))
-    stages: tuple[Stage, ...] = ()  # at least one; a plain student has a single one
+    stages: tuple[Stage, ...] = ()  # at least one
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The objective: that of the last stage, which the others lead up to."""
+        """The objective, which is that of the last stage."""
         return self.stages[-1].terms
 
     @property
     def every_term(self) -> tuple[Term, ...]:
-        """The terms of all stages that matter."""
+        """The terms of all stages whose weight is ever above 0."""
         return tuple(term for stage in self.stages for term in stage.terms if term.matters)
 
 
@@ -226,7 +219,7 @@ class Evidence:
 class Performance:
     """How the machine is used; nothing here changes a result."""
 
-    threads: int | str = key("auto", either(Rule("auto", lambda v: v == "auto"), whole(1, 1024)))
+    threads: int | str = key("auto", either(AUTO, whole(1, 1024)))
     cache: str | None = key(None, either(NULL, PATH))
 
 
@@ -239,123 +232,61 @@ class Output:
 
 @dataclass(frozen=True)
 class Config:
-    """The whole plan of one run, nothing left open."""
+    """The whole plan of one run, every value filled in."""
 
     logging: Logging
     distillation: Distillation
     data: DataPlan
-    teachers: Mapping[str, Teacher]
-    student: Student
+    teachers: Mapping[str, TeacherPlan]
+    student: StudentPlan
     evidence: Evidence
     performance: Performance
     output: Output
-    # No part of the plan: the file that it was read from, and those with layer maps that were read for it.
-    file: ClassVar[str | None] = None
-    layer_files: ClassVar[tuple[str, ...]] = ()
+    file: ClassVar[str | None] = None  # that it was read from; like the next, no part of the plan
+    layer_files: ClassVar[tuple[str, ...]] = ()  # the files of layer maps that it names
 
     def read_from(self, file: str | None, layer_files: Sequence[str]) -> "Config":
-        """The same plan, which knows its files."""
-        same = replace(self)
-        object.__setattr__(same, "file", file)
-        object.__setattr__(same, "layer_files", tuple(layer_files))
-        return same
+        """Return a copy of the plan with the file that it was read from, and the files of its layer maps."""
+        copy = replace(self)
+        object.__setattr__(copy, "file", file)
+        object.__setattr__(copy, "layer_files", tuple(layer_files))
+        return copy
 
 
-SECTIONS: dict[str, type] = {
-    "logging": Logging,
-    "distillation": Distillation,
-    "data": DataPlan,
-    "evidence": Evidence,
-    "performance": Performance,
-    "output": Output,
+TOP_LEVEL = tuple(section.name for section in fields(Config))
+SECTIONS: dict[str, Any] = {
+    section.name: section.type for section in fields(Config) if section.name not in ("teachers", "student")
 }
-TOP_LEVEL = ("logging", "distillation", "data", "teachers", "student", "evidence", "performance", "output")
-
-# A term's options: the rule of each, and its default where the short spelling has none.
-LAYER = whole(0, 64)
-OPTIONS: dict[str, tuple[Rule, Any]] = {
-    "teacher": (shares(TEXT), INHERITED),
-    "combine": (one_of("probabilities", "logits"), "probabilities"),
-    "temperature": (TEMPERATURE, INHERITED),
-    "t_squared": (BOOLEAN, INHERITED),
-    "smoothing": (number(0, 1), 0.0),
-    "beta": (number(0, 1), 0.5),
-    "target": (WEIGHT, 1.0),
-    "others": (WEIGHT, 8.0),
-    "inter": (WEIGHT, 1.0),
-    "intra": (WEIGHT, 1.0),
-    "layers": (either(Rule("auto", lambda v: v == "auto"), layer_map(LAYER), PATH), "auto"),
-    "tau": (number(0, 1000, above=True), 0.1),
-    "margin": (number(-1, 1, below=True), 0.5),
-}
-_SOFT = ("teacher", "combine", "temperature", "t_squared")
-TERM_OPTIONS: dict[str, tuple[str, ...]] = {
-    "cross_entropy": ("smoothing",),
-    "response": _SOFT,
-    "soft_cross_entropy": _SOFT,
-    "reverse_kl": _SOFT,
-    "jensen_shannon": (*_SOFT, "beta"),
-    "logit_mse": ("teacher", "combine"),
-    "decoupled": ("teacher", "combine", "temperature", "target", "others"),
-    "dist": ("teacher", "combine", "temperature", "inter", "intra"),
-    "hint": ("teacher", "layers"),
-    "cosine": ("teacher", "layers"),
-    "attention": ("teacher", "layers"),
-    "similarity": ("teacher", "layers"),
-    "probabilistic": ("teacher", "layers"),
-    "relation_distance": ("teacher", "layers"),
-    "relation_angle": ("teacher", "layers"),
-    "contrast": ("teacher", "layers", "tau"),
-    "novelty": ("teacher", "layers", "margin"),
-}
-TERM_KEYS: dict[str, Rule] = {
-    "loss": one_of(*TERM_OPTIONS),
-    "weight": WEIGHT,
-    "final_weight": either(NULL, WEIGHT),
-    "weight_schedule": one_of("constant", "linear", "cosine"),
-} | {name: rule for name, (rule, _) in OPTIONS.items()}
-TRAINED = whole(1, 65)
-STAGE_KEYS: dict[str, Rule] = {
-    "epochs": EPOCHS,
-    "learning_rate": LEARNING_RATE,
-    "train": either(Rule("all", lambda v: v == "all"), TRAINED, list_of(TRAINED, 65)),
-}
-PEERS = "peers"  # what a term calls the networks that are trained beside the student
-RESERVED = ("student", "control", PEERS)
+PEERS = "peers"  # the name, in a term, of the networks that are trained beside the student
 
 
 def stages_of(plan: Training, terms: tuple[Term, ...]) -> tuple[Stage, ...]:
-    """A training in a single stage."""
+    """Return the only stage of a training that has these terms throughout."""
     return (Stage(plan.epochs, plan.learning_rate, terms),)
 
 
 def in_stage(plan: Training, stage: Stage) -> Training:
-    """The plan as it is during one stage."""
+    """Return the plan with the epochs and the learning rate of one stage."""
     return replace(plan, epochs=stage.epochs, learning_rate=stage.learning_rate)
 
 
 def layer_pairs(layers: Any, teacher: int, student: int) -> list[tuple[int, int]]:
-    """Pairs (teacher's layer, student's layer) of networks with so many hidden layers; 0 is the input.
+    """Return pairs (teacher's layer, student's layer) for networks with so many hidden layers; layer 0 is the input.
 
-    `auto`: layer s of the student looks at round(s * teacher / student). Raises ValueError for one that is not there.
+    `auto` pairs the student's layer s with round(s * teacher / student). Raise ValueError for a layer beyond the last.
     """
     if layers == "auto":
         return [(round(s * teacher / student), s) for s in range(1, student + 1)]
-    for who, most, index in (("teacher", teacher, 0), ("student", student, 1)):
+    for role, depth, index in (("teacher", teacher, 0), ("student", student, 1)):
         for pair in layers:
-            if pair[index] > most:
-                what = f"there is no layer {pair[index]} of the {who}, whose layers are 0 (the input) to {most}"
+            if pair[index] > depth:
+                what = f"there is no layer {pair[index]} of the {role}, whose layers are 0 (the input) to {depth}"
                 raise ValueError(f"{what}; the map reads {{teacher's layer: student's layer}}")
     return list(layers)
 
 
-def usual_options() -> dict[str, Any]:
-    """What a term's options are where nothing is said, except those of the short spelling that vary with it."""
-    return {name: value for name, (_, value) in OPTIONS.items() if value != INHERITED} | {"t_squared": True}
-
-
-def heard(terms: Sequence[Term]) -> dict[str, float]:
-    """Every teacher that these terms listen to, with its share of their weight."""
+def teacher_weights(terms: Sequence[Term]) -> dict[str, float]:
+    """Return the share that each teacher has in the weight of these terms; the shares sum to 1."""
     weights: dict[str, float] = {}
     for term in terms:
         for name, share in term.teachers if term.matters else ():
@@ -365,5 +296,5 @@ def heard(terms: Sequence[Term]) -> dict[str, float]:
 
 
 def rules_of(section: type) -> dict[str, Rule]:
-    """Key -> rule of one section, in the order of the documentation."""
-    return {one.name: one.metadata["rule"] for one in fields(section) if "rule" in one.metadata}
+    """Return the rule of each key of a section, in the order of the documentation."""
+    return {item.name: item.metadata["rule"] for item in fields(section) if "rule" in item.metadata}

@@ -1,8 +1,8 @@
-"""YAML text -> a tree of nodes that know their place. Hostile YAML is refused on the event stream, before it grows.
+"""Read YAML text into a tree of nodes that carry their places. What the values mean is decided elsewhere.
 
 PyYAML's own loader reads `1e-3` as a text, `no` as false, `017` as 15 and `1:30` as 90, lets a second key silently
 replace the first, and expands aliases without bound. Here a plain scalar is null, true, false or a decimal number
-where it plainly is one, and otherwise the text as written.
+where it is written like one, and otherwise a text; aliases and tags are refused on the event stream, before they grow.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from distill.config.faults import Faults
 from distill.errors import ConfigError
 
 MAX_BYTES = 1_000_000
@@ -32,7 +33,7 @@ WORDS: dict[str, bool | float | None] = {
 
 
 class Refused:
-    """Stands where a node was refused, so that one mistake gives one message."""
+    """Stand for the value of a refused node, so that one mistake gives one message."""
 
 
 REFUSED = Refused()
@@ -40,69 +41,76 @@ REFUSED = Refused()
 
 @dataclass(frozen=True)
 class Node:
-    """A value and where it stands. `value` is a scalar, a list of nodes, a dict of entries, or REFUSED.
+    """A value and its place. `value` is a scalar, a list of nodes, a dict of entries, or REFUSED.
 
-    A node is not `sound` when something inside it was refused: what follows from its absence is no fault of its own.
+    A node is not `valid` when something inside it was refused; what follows from its absence is not reported again.
     """
 
     value: Any
     where: str
-    sound: bool = True
+    valid: bool = True
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A mapping's item: the place of its key, and its value."""
+    """An item of a mapping: the place of its key, and its value."""
 
     where: str
     node: Node
 
 
-def parse(text: str | bytes, name: str, faults: list[str], *, one_place: bool = False) -> Node | None:
-    """Read one YAML document. None when it is empty or cannot be read further; every fault is appended to `faults`.
+def parse(text: str | bytes, name: str, faults: Faults, *, one_place: bool = False) -> Node | None:
+    """Read one YAML document. Return None where it is empty or cannot be read to its end; faults go to `faults`.
 
     `name` is the file's name; places read `name:LINE:COLUMN`, or only `name` with `one_place` (for `--set`).
     """
     if len(text) > MAX_BYTES:
-        faults.append(f"{name}: the file has {len(text):,} bytes; at most {MAX_BYTES:,} are read")
+        faults.add(name, "", f"the file has {len(text):,} bytes; at most {MAX_BYTES:,} are read")
         return None
     try:
         decoded = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        if odd := NOT_ALLOWED.search(decoded):
-            before = decoded[: odd.start()]
-            place = name if one_place else f"{name}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
-            faults.append(f"{place}: the character U+{ord(odd[0]):04X} is not allowed in YAML; remove it")
-            return None
-        return _Reader(decoded, name, faults, one_place).document()
     except UnicodeDecodeError as error:
-        faults.append(_not_utf8(error, name))
+        place = f"{name}:{_line_and_column(error.object[: error.start].decode())}"
+        faults.add(place, "", f"byte 0x{error.object[error.start]:02x} is not UTF-8; save the file as UTF-8")
+        return None
+    if forbidden := NOT_ALLOWED.search(decoded):
+        place = name if one_place else f"{name}:{_line_and_column(decoded[: forbidden.start()])}"
+        faults.add(place, "", f"the character U+{ord(forbidden[0]):04X} is not allowed in YAML; remove it")
+        return None
+    try:
+        return _Parser(decoded, name, faults, one_place).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and not one_place else name
         if mark and decoded[mark.index : mark.index + 1] == "\t":
-            faults.append(f"{place}: a tab, which YAML does not allow here; indent with spaces")
+            faults.add(place, "", "a tab, which YAML does not allow here; indent with spaces")
         else:
             what = error.problem or error.context
-            faults.append(f"{place}: this is not YAML: {what}; check quotes, colons and indent")
+            faults.add(place, "", f"this is not YAML: {what}; check quotes, colons and indent")
     except yaml.YAMLError as error:
-        faults.append(f"{name}: this is not YAML: {error}; save it as plain UTF-8 text")
+        faults.add(name, "", f"this is not YAML: {error}; save it as plain UTF-8 text")
     except _HaltError as halt:
-        faults.append(str(halt))
+        faults.add(halt.where, "", halt.what)
     return None
 
 
-def _not_utf8(error: UnicodeDecodeError, name: str) -> str:
-    before, byte = error.object[: error.start].decode("utf-8"), error.object[error.start]
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return f"{name}:{line}:{column}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8"
+def _line_and_column(before: str) -> str:
+    """Return `LINE:COLUMN` of the character that follows this text."""
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
 
 
 class _HaltError(Exception):
-    """Reading on would be pointless or costly."""
+    """Raised where reading on would be pointless or costly."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(where, what)
+        self.where, self.what = where, what
 
 
-class _Reader:
-    def __init__(self, text: str, name: str, faults: list[str], one_place: bool) -> None:
+class _Parser:
+    """Turns the events of one document into nodes."""
+
+    def __init__(self, text: str, name: str, faults: Faults, one_place: bool) -> None:
         # The parser in Python is the same with and without libyaml, and reads no further than it is asked to, so that
         # our limits are met before its own.
         self.events: Iterator[Any] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
@@ -117,7 +125,7 @@ class _Reader:
         next(self.events)  # the document's end
         event = next(self.events)
         if not isinstance(event, yaml.StreamEndEvent):
-            raise _HaltError(f"{self.where(event)}: a second document begins; keep one document per file")
+            raise _HaltError(self.where(event), "a second document begins; keep one document per file")
         return node
 
     def where(self, event: Any) -> str:
@@ -128,27 +136,27 @@ class _Reader:
         where = self.where(event)
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise _HaltError(f"{where}: more than {MAX_NODES:,} values; a configuration needs far fewer")
+            raise _HaltError(where, f"more than {MAX_NODES:,} values; a configuration needs far fewer")
         if depth > MAX_DEPTH:
-            raise _HaltError(f"{where}: nested more than {MAX_DEPTH} levels deep; a configuration needs far fewer")
+            raise _HaltError(where, f"nested more than {MAX_DEPTH} levels deep; a configuration needs far fewer")
         before = len(self.faults)
         if isinstance(event, yaml.AliasEvent):
             return self.refuse(where, f"alias *{event.anchor} is refused; write the value out")
         if event.anchor is not None:
-            self.faults.append(f"{where}: anchor &{event.anchor} is refused; write the value out where it is needed")
+            self.faults.add(where, "", f"anchor &{event.anchor} is refused; write the value out where it is needed")
         if event.tag is not None:
-            self.faults.append(f"{where}: tag {event.tag} is refused; write the plain value")
+            self.faults.add(where, "", f"tag {event.tag} is refused; write the plain value")
         if isinstance(event, yaml.ScalarEvent):
             value: Any = scalar(event.value) if event.implicit[0] else event.value
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self.sequence(depth)
         else:
             value = self.mapping(depth)
-        return Node(REFUSED if event.tag is not None else value, where, sound=len(self.faults) == before)
+        return Node(REFUSED if event.tag is not None else value, where, valid=len(self.faults) == before)
 
     def refuse(self, where: str, why: str) -> Node:
-        self.faults.append(f"{where}: {why}")
-        return Node(REFUSED, where, sound=False)
+        self.faults.add(where, "", why)
+        return Node(REFUSED, where, valid=False)
 
     def sequence(self, depth: int) -> list[Node]:
         items = []
@@ -176,7 +184,7 @@ class _Reader:
 
 
 def scalar(text: str) -> bool | int | float | str | None:
-    """What a plain (unquoted) scalar means: null, a bool, a decimal number, else the text itself."""
+    """Return what a plain (unquoted) scalar means: null, a bool, a decimal number, else the text itself."""
     if text in WORDS:
         return WORDS[text]
     if INTEGER.fullmatch(text):
@@ -186,8 +194,8 @@ def scalar(text: str) -> bool | int | float | str | None:
     return text
 
 
-def from_python(value: object, where: str, faults: list[str], depth: int = 1) -> Node:
-    """The same tree from plain Python values, so that one set of checks serves YAML and Python alike."""
+def from_python(value: object, where: str, faults: Faults, depth: int = 1) -> Node:
+    """Return the same tree for plain Python values, so that one set of checks serves YAML and Python alike."""
     if depth > MAX_DEPTH:
         raise ConfigError([f"{where}: nested more than {MAX_DEPTH} levels deep; a configuration needs far fewer"])
     if isinstance(value, Mapping):
@@ -197,5 +205,5 @@ def from_python(value: object, where: str, faults: list[str], depth: int = 1) ->
         return Node([from_python(item, where, faults, depth + 1) for item in value], where)
     if value is None or type(value) in (bool, int, float, str):
         return Node(value, where)
-    faults.append(f"{where}: a {type(value).__name__} is no configuration value; use plain Python values")
-    return Node(REFUSED, where, sound=False)
+    faults.add(where, "", f"a {type(value).__name__} is no configuration value; use plain Python values")
+    return Node(REFUSED, where, valid=False)

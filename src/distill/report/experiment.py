@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from distill.config.schema import Config, heard
+from distill.config.schema import Config, teacher_weights
 from distill.data import Data
 from distill.nn import metrics
 from distill.nn.ops import combine
@@ -34,8 +34,8 @@ class Experiment:
         """The teachers of the student's terms, each with its share in the terms on logits. Weights of terms on hidden
         layers have another scale: where there are no others, every teacher counts alike."""
         terms = self.plan.student.every_term
-        names = [name for name in heard(terms) if name in self.teachers]
-        on_logits = heard([term for term in terms if not term.layered])
+        names = [name for name in teacher_weights(terms) if name in self.teachers]
+        on_logits = teacher_weights([term for term in terms if not term.layered])
         weights = {name: on_logits.get(name, 0.0) for name in names}
         total = sum(weights.values())
         return {name: weight / total if total else 1 / len(names) for name, weight in weights.items()}

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from distill.config.schema import Stage, Term, usual_options
+from distill.config.schema import Stage, Term
+from distill.config.terms import usual_options
 
 
 def formula(stages: Sequence[Stage]) -> str:

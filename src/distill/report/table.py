@@ -7,7 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from distill.config.dump import dump
-from distill.config.schema import LABELS_ONLY, Config, heard, stages_of
+from distill.config.schema import LABELS_ONLY, Config, stages_of, teacher_weights
 from distill.data import Data
 from distill.model import network_for
 from distill.nn.network import Network
@@ -99,7 +99,7 @@ def plan_text(plan: Config, data: Data, *, nothing_written: bool = True) -> str:
             what = f"from {WHENCE[teacher.origin]} ({name}: {getattr(teacher, teacher.origin)})"
         lines += _folded(title, what)
     student = network_for(plan.student, data)
-    teachers = [plan.teachers[name] for name in heard(plan.student.every_term) if name in plan.teachers]
+    teachers = [plan.teachers[name] for name in teacher_weights(plan.student.every_term) if name in plan.teachers]
     teachers = teachers or [list(plan.teachers.values())[-1]]
     known = all(teacher.origin == "trained" for teacher in teachers)
     total = sum(network_for(teacher, data).size for teacher in teachers)

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import Config
-from distill.config.schema import Teacher as TeacherPlan
+from distill.config.schema import Config, TeacherPlan
 from distill.data import Data
 from distill.data.labels import listing
 from distill.errors import DistillError

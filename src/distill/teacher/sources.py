@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.config.schema import Config, heard, stages_of
-from distill.config.schema import Teacher as TeacherPlan
+from distill.config.schema import Config, TeacherPlan, stages_of, teacher_weights
 from distill.data import Data
 from distill.data.labels import listing, normal
 from distill.data.table import locate
@@ -75,7 +74,7 @@ def from_model(name: str, model: Model, trained: Trained | None = None) -> Teach
 def _trained(request: _Request) -> Teacher:
     name, training, data = request.name, request.teacher_plan, request.data
     stages = stages_of(training, training.terms)
-    teachers = {teacher: request.earlier[teacher] for teacher in heard(training.terms)}
+    teachers = {teacher: request.earlier[teacher] for teacher in teacher_weights(training.terms)}
     labelled = data.train.y >= 0
     if not labelled.all() and not teachers:
         data = replace(data, train=data.train.take(np.flatnonzero(labelled)))

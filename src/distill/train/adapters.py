@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distill.config.schema import Term, layer_pairs
-from distill.nn.features import SAME_UNITS
+from distill.config.terms import LOSS_TRAITS
 from distill.nn.network import Network
 from distill.nn.vector import Vector
 from distill.train.objective import Objective
 from distill.train.outputs import TeacherOutputs
-
-UNTRAINED = ("novelty",)  # turning the adapter away from the teacher would be a way out of it
 
 
 def layer_pairs_of(term: Term, outputs: Mapping[str, TeacherOutputs], depth: int) -> list[tuple[int, int]]:
@@ -30,7 +28,7 @@ def make_adapters(
     unit by unit; normal with variance 1/C, bias 0. All losses on one pair share its adapter."""
     shapes: dict[str, tuple[int, int]] = {}
     for term in terms:
-        if term.loss in SAME_UNITS:
+        if LOSS_TRAITS[term.loss].same_units:
             name = term.teachers[0][0]
             for t, s in layer_pairs_of(term, outputs, network.depth):
                 width, units = outputs[name].layers[t].shape[1], network.units[s]
@@ -52,7 +50,7 @@ def trained_adapters(objective: Objective, adapters: Sequence[Vector], depth: in
     """Return, for each network, the names of the adapters that its terms train; the others stay as they are."""
     trained: list[set[str]] = [set() for _ in adapters]
     for r, term in objective.per_batch:
-        if term.loss in SAME_UNITS and term.loss not in UNTRAINED:
+        if LOSS_TRAITS[term.loss].trains_adapter:
             pairs = layer_pairs_of(term, objective.outputs, depth)
             names = {adapter_name(term.teachers[0][0], t, s) for t, s in pairs}
             trained[r] |= names & adapters[r].views.keys()

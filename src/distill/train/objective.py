@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from distill.config.schema import PEERS, Term
+from distill.config.terms import LOSS_TRAITS
 from distill.nn.ops import log_softmax
 from distill.nn.vector import Array
 from distill.train.outputs import TeacherOutputs, teacher_logits
 
-PRECOMPUTED = ("cross_entropy", "response", "soft_cross_entropy")
 # Soft targets are computed for so many rows at a time, which bounds the memory that it takes.
 BLOCK_ROWS = 4096
 
@@ -96,7 +96,7 @@ class Objective:
 
     def _is_precomputed(self, term: Term) -> bool:
         from_peers = bool(term.teachers) and term.teachers[0][0] == PEERS
-        return term.loss in PRECOMPUTED and not from_peers and not (self.noisy and term.teachers)
+        return LOSS_TRAITS[term.loss].precomputable and not from_peers and not (self.noisy and term.teachers)
 
     def _precompute(self) -> None:
         for r, term in self.precomputed:

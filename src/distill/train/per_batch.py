@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 
 from distill.config.schema import PEERS, Term
-from distill.nn.features import FEATURES, SAME_UNITS
+from distill.config.terms import LOSS_TRAITS
+from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
 from distill.nn.network import Tape
 from distill.nn.vector import Array, Vector
-from distill.train.adapters import UNTRAINED, adapter_name, layer_pairs_of
+from distill.train.adapters import adapter_name, layer_pairs_of
 from distill.train.objective import Objective
 from distill.train.outputs import ensemble_logits
-
-NOT_OPTIONS = ("combine", "layers")  # of a term, which its function does not take
 
 
 class PerBatchTerms:
@@ -66,7 +65,7 @@ class PerBatchTerms:
         pairs = layer_pairs_of(term, self.objective.outputs, len(self.tape.hidden))
         for t, s in pairs:
             key = adapter_name(name, t, s)
-            adapted = term.loss in SAME_UNITS and key in self.adapters[r].views
+            adapted = LOSS_TRAITS[term.loss].same_units and key in self.adapters[r].views
             inputs = self._with_ones(r, s, batch.x) if adapted else None
             student = batch.x if not s else self.tape.hidden[s][r].T
             if inputs is not None:
@@ -76,7 +75,7 @@ class PerBatchTerms:
             value += part / len(pairs)
             gradient = gradient * (weight / len(pairs))
             if inputs is not None:
-                if term.loss not in UNTRAINED:
+                if LOSS_TRAITS[term.loss].trains_adapter:
                     self.adapter_gradients[r][key][...] += gradient.T @ inputs
                 gradient = gradient @ self.adapters[r][key][:, :-1]
             if s:
@@ -117,4 +116,4 @@ class _TeacherBatch:
 
 
 def _options(term: Term) -> dict[str, Any]:
-    return {name: value for name, value in term.options.items() if name not in NOT_OPTIONS}
+    return {name: term.options[name] for name in LOSS_TRAITS[term.loss].parameters if name in term.options}
