@@ -1,7 +1,7 @@
 """What several test files share: the real data folder, a small plan, and a run of it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, settings
 
 import distill
 from distill.data import Rows
-from distill.nn.vector import Array
+from distill.nn.mlp import MLP
+from distill.nn.vector import Array, Vector
 from distill.train.outputs import TeacherOutputs
+from distill.train.state import Progress, State
 
 # How fast a shared machine is must never decide a test, nor which examples it happened to draw.
 settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +69,18 @@ def blobs(rows: int = 120, classes: int = 3, features: int = 4, seed: int = 0) -
     rng = np.random.default_rng(seed)
     y = np.arange(rows) % classes
     return rng.normal(size=(rows, features)) + 4 * rng.normal(size=(classes, features))[y], y
+
+
+def network_of(weights: Vector) -> MLP:
+    """The perceptron that weights of these shapes belong to."""
+    shapes = list(weights.shapes.values())
+    return MLP((shapes[0][1] - 1, *(units for units, _ in shapes)))
+
+
+def state_of(weights: Vector, rng: np.random.Generator, adapters: Sequence[Vector] = ()) -> State:
+    """The state before a first step from these weights, with one stream for batches and noise."""
+    count = len(weights.networks())
+    return State(weights, list(adapters) or [Vector({}) for _ in range(count)], rng, rng, [Progress()] * count)
 
 
 def answered(logits: dict[str, Array]) -> dict[str, TeacherOutputs]:

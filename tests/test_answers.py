@@ -32,9 +32,10 @@ from distill.errors import DataError, OutputError
 from distill.model import Model
 from distill.nn.ops import softmax
 from distill.nn.vector import Array
-from distill.teacher import cache, predictions, sources
-from distill.teacher.cache import keep
-from distill.teacher.sources import listen, of_model
+from distill.teacher import cache, compute, predictions
+from distill.teacher.cache import cache_outputs
+from distill.teacher.compute import compute_outputs
+from distill.teacher.sources import from_model
 from distill.train import outputs
 from distill.train.outputs import TeacherOutputs
 from test_hostile_configs import FUZZ as MANY
@@ -87,7 +88,7 @@ def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the teacher was asked again")
         yield
 
-    monkeypatch.setattr(sources, "_named_parts", refuse)
+    monkeypatch.setattr(compute, "_named_blocks", refuse)
 
 
 def prints(results: distill.Results) -> tuple[str, str]:
@@ -102,20 +103,20 @@ def test_answers_are_on_disk_where_they_take_more_than_may_be_in_memory(
     megabytes: float, on_disk: bool, rows: Data, trained: Model
 ) -> None:
     """160 rows of ten logits are 6,400 bytes."""
-    found = listen(of_model("big", trained), rows.train, [], megabytes, None)
+    found = compute_outputs(from_model("big", trained), rows.train, [], megabytes, None)
     assert isinstance(found.logits, np.memmap) == on_disk
     assert found.logits.dtype == np.float32
     assert len(list(Path("scratch").iterdir())) == on_disk
-    np.testing.assert_array_equal(found.logits, of_model("big", trained).logits(rows.train))
+    np.testing.assert_array_equal(found.logits, from_model("big", trained).logits(rows.train))
     if on_disk:
         assert not found.logits.flags.writeable
 
 
 def test_hidden_layers_count_too_and_go_to_disk_with_the_logits(rows: Data, trained: Model) -> None:
     """160 rows of ten logits and 16 units are 16,640 bytes."""
-    own = of_model("big", trained)
+    own = from_model("big", trained)
     for megabytes, on_disk in ((0.0166, True), (0.0167, False)):
-        found = listen(own, rows.train, [0, 1], megabytes, None)
+        found = compute_outputs(own, rows.train, [0, 1], megabytes, None)
         assert isinstance(found.logits, np.memmap) == isinstance(found.layers[1], np.memmap) == on_disk
         assert found.layers[0] is rows.train.x
         x = np.maximum(held(rows.train) @ trained.weights["w1"][:, :-1].T + trained.weights["w1"][:, -1], 0)
@@ -124,10 +125,10 @@ def test_hidden_layers_count_too_and_go_to_disk_with_the_logits(rows: Data, trai
 
 
 def test_a_temporary_folder_lasts_as_long_as_its_answers(rows: Data, trained: Model) -> None:
-    found = listen(of_model("big", trained), rows.train, [], 0, None)
+    found = compute_outputs(from_model("big", trained), rows.train, [], 0, None)
     folder = next(Path("scratch").iterdir())
     assert [one.name for one in folder.iterdir()] == ["logits.npy"]
-    child = multiprocessing.get_context("fork").Process(target=cache._clear, args=(folder, os.getpid()))
+    child = multiprocessing.get_context("fork").Process(target=cache._remove, args=(folder, os.getpid()))
     child.start()
     child.join()  # what a forked worker would do on its way out
     assert (child.exitcode, folder.exists()) == (0, True)
@@ -264,7 +265,7 @@ def test_asking_about_rows_on_disk_reads_the_file_a_few_times_and_not_once_a_blo
 @pytest.mark.usefixtures("disk_rows")
 def test_no_teacher_is_asked_about_more_rows_on_disk_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a file of 10 GB would be in memory, a fifth of it at once, as soon as its validation rows are judged."""
-    monkeypatch.setattr(sources, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr("distill.teacher.teacher.BLOCK_NUMBERS", 1)
     monkeypatch.setattr("distill.nn.mlp.EVALUATION_ROWS", 100)
     here = distill.run(DISK)
     assert here.teacher is not None
@@ -335,7 +336,7 @@ def altered(model: Model, flat: Array | None = None, **scaling: Array) -> Model:
     """The model with other weights or another scaling."""
     weights = model.weights if flat is None else type(model.weights)(model.weights.shapes, flat=flat)
     parts = {name: getattr(model.scaling, name) for name in ("offset", "factor", "fill")} | scaling
-    return Model(weights, model.sizes, Scaling("none", **parts), model.classes)
+    return Model(weights, model.network, Scaling("none", **parts), model.classes)
 
 
 def test_two_models_of_the_same_weights_and_another_scaling_are_two_teachers(trained: Model) -> None:
@@ -463,11 +464,11 @@ def test_damaged_and_stale_answers_are_refused_and_nothing_is_lost(what: str, wh
 
 
 def test_answers_to_the_same_rows_under_other_numbers_are_stale(rows: Data, trained: Model) -> None:
-    own = of_model("big", trained)
-    listen(own, rows.train, [], 512, "cache")
+    own = from_model("big", trained)
+    compute_outputs(own, rows.train, [], 512, "cache")
     moved = Rows(rows.train.x, rows.train.y, rows.train.ids + 1)
     with pytest.raises(DataError, match="stale answers"):
-        listen(own, moved, [], 512, "cache")
+        compute_outputs(own, moved, [], 512, "cache")
     assert len(entries()) == 1
 
 
@@ -502,7 +503,7 @@ def test_a_folder_that_cannot_be_made_is_found_out_before_an_hour_of_training() 
 
 
 def test_a_teacher_that_fails_leaves_no_half_of_an_entry(rows: Data, trained: Model) -> None:
-    own = of_model("big", trained)
+    own = from_model("big", trained)
 
     def fail(some: Any, layers: Any) -> Any:
         if len(some) > 1:
@@ -511,30 +512,30 @@ def test_a_teacher_that_fails_leaves_no_half_of_an_entry(rows: Data, trained: Mo
 
     broken = replace(own, answer=fail)
     with pytest.raises(RuntimeError, match="out of paper"):
-        listen(broken, rows.train, [], 512, "cache")
+        compute_outputs(broken, rows.train, [], 512, "cache")
     assert entries() == []
-    assert len(listen(own, rows.train, [], 512, "cache").logits) == 160
+    assert len(compute_outputs(own, rows.train, [], 512, "cache").logits) == 160
 
 
 def test_where_another_run_was_faster_its_entry_counts(rows: Data, trained: Model) -> None:
-    own = of_model("big", trained)
+    own = from_model("big", trained)
 
     def slowly(some: Any, layers: Any) -> Any:
         if len(some) > 1:
-            listen(own, rows.train, [], 512, "cache")
+            compute_outputs(own, rows.train, [], 512, "cache")
         return own.answer(some, layers)
 
     slow = replace(own, answer=slowly)
-    found = listen(slow, rows.train, [], 512, "cache")
+    found = compute_outputs(slow, rows.train, [], 512, "cache")
     np.testing.assert_array_equal(found.logits, own.logits(rows.train))
     assert len(entries()) == 1
     assert not entries()[0].name.startswith(".")
 
 
 def test_many_at_once_share_one_entry(rows: Data, trained: Model) -> None:
-    own = of_model("big", trained)
+    own = from_model("big", trained)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: listen(own, rows.train, [1], 512, "cache"), range(24)))
+        found = list(pool.map(lambda _: compute_outputs(own, rows.train, [1], 512, "cache"), range(24)))
     for one in found:
         np.testing.assert_array_equal(one.logits, found[0].logits)
         np.testing.assert_array_equal(one.layers[1], found[0].layers[1])
@@ -628,7 +629,7 @@ def test_what_is_kept_is_what_was_said_in_any_number_of_pieces(
     shapes = {"logits": z.shape, "h2": h.shape}
     folder = Path("cache") if in_folder else None
     for _ in range(2):
-        found, alive = keep(ask(), shapes, folder, {"teacher": "t" * 64, "rows": "r", "layers": [2]}, ids)
+        found, alive = cache_outputs(ask(), shapes, folder, {"teacher": "t" * 64, "rows": "r", "layers": [2]}, ids)
         np.testing.assert_array_equal(found["logits"], z)
         np.testing.assert_array_equal(found["h2"], h)
         assert (alive is None) == in_folder
@@ -651,7 +652,7 @@ def test_a_term_hears_the_weighted_mean_of_its_teachers(
     shares = tuple(sorted((name, weight / total) for name, weight in weights.items()))
     term = Term("response", 1.0, shares, {"combine": how, "temperature": temperature})
     heard = {name: TeacherOutputs(z, {}, np.arange(5)) for name, z in logits.items()}
-    found = outputs.said(term, heard, np.array([4, 0, 2]))
+    found = outputs.teacher_logits(term, heard, np.array([4, 0, 2]))
     parts = {name: softmax(z, temperature) if how == "probabilities" else z for name, z in logits.items()}
     mean = sum(share * parts[name] for name, share in shares)[[4, 0, 2]]
     expected = mean if how == "probabilities" else softmax(mean, temperature)

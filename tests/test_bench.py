@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from distill import bench, cli, config, data
-from distill.nn import mlp
+from distill.nn.mlp import MLP
 from distill.nn.vector import Array, Vector
 from distill.report import table
-from distill.train import loop
 from distill.train.threads import team_of
 
 
@@ -53,7 +52,7 @@ def test_a_large_step_is_tried_with_every_number_of_threads(monkeypatch: pytest.
 def test_the_products_alone_are_those_of_a_step(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many operations, and nothing but matmul: counted where NumPy is called."""
     plan = config.load({})
-    weights = Vector(mlp.shapes((64, 32, 16, 10)), stack=(2,))
+    weights = Vector(MLP((64, 32, 16, 10)).shapes, stack=(2,))
     operations: list[int] = []
     original = np.matmul
 
@@ -66,7 +65,7 @@ def test_the_products_alone_are_those_of_a_step(threads: int, monkeypatch: pytes
         monkeypatch.setattr(np, "matmul", counted)
         multiply()
         monkeypatch.undo()
-    assert sum(operations) == loop.work(weights, plan.student.batch_size)
+    assert sum(operations) == 2 * MLP((64, 32, 16, 10)).work(plan.student.batch_size)
 
 
 def test_the_command_prints_a_table_or_json_and_writes_nothing(

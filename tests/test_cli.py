@@ -25,7 +25,7 @@ from distill import cli, data
 from distill.data import csvfile
 from distill.data.sheet import read_sheet
 from distill.system import environment
-from distill.teacher import sources
+from distill.teacher import compute
 
 SMALL_YAML = "distillation: {max_samples: 200, teacher_hidden: 16, teacher_epochs: 3, student_epochs: 2}\n"
 EXPLODING = "student: {optimizer: sgd, learning_rate: 1, weight_decay: 50, epochs: 50}\n"
@@ -542,7 +542,7 @@ def test_divergence_ends_with_3_and_keeps_what_was_good(folder: Path, capsys: py
 def test_a_teacher_whose_weights_change_fails_the_run(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = sources.listen
+    original = compute.compute_outputs
 
     def tamper(trained: Any, *rest: Any) -> Any:
         answers = original(trained, *rest)
@@ -551,7 +551,7 @@ def test_a_teacher_whose_weights_change_fails_the_run(
         flat[0] = np.nextafter(flat[0], np.float32(math.inf))
         return answers
 
-    monkeypatch.setattr("distill.teacher.sources.listen", tamper)
+    monkeypatch.setattr("distill.teacher.compute.compute_outputs", tamper)
     assert cli.main(["--config", "small.yaml"]) == 1
     assert "a teacher's weights changed" in capsys.readouterr().err
 

@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 
 import distill
-from conftest import held, small
+from conftest import held, network_of, small
 from distill import config, data
 from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term, layer_pairs, stages_of
 from distill.config.terms import LOSS_TRAITS
 from distill.data import Data, Rows
-from distill.nn import mlp
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
+from distill.nn.mlp import MLP
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array, Vector
-from distill.student import control_course, control_terms
+from distill.student import control_stages, control_terms
 from distill.student import view as seen_by
 from distill.system.rng import stream
-from distill.teacher import sources
+from distill.teacher import compute, sources
 from distill.train import fit as train
 from distill.train import loop, objective
-from distill.train.adapters import adapters
-from distill.train.fit import Trained
+from distill.train.adapters import make_adapters
+from distill.train.fit import Run, Trained
 from distill.train.objective import Objective, weight_at
 from distill.train.outputs import TeacherOutputs
 from distill.train.threads import Team, team_of
@@ -48,9 +48,9 @@ def taught() -> tuple[Data, dict[str, TeacherOutputs]]:
     for seed, (name, hidden) in enumerate({"deep": DEEP, "other": OTHER}.items()):
         plan = config.load({"teachers": {"teacher": {"hidden": list(hidden), "epochs": 8}}}).teachers["teacher"]
         courses = {"teacher": stages_of(plan, LABELS_ONLY)}
-        model = train.fit(courses, plan, rows, {}, seed, "teacher", quiet)["teacher"].model
+        model = train.fit(courses, plan, rows, {}, Run(seed, quiet), "teacher")["teacher"].model
         layers = list(range(len(hidden) + 1))
-        answers[name] = sources.listen(sources.of_model(name, model), rows.train, layers, 512, None)
+        answers[name] = compute.compute_outputs(sources.from_model(name, model), rows.train, layers, 512, None)
     return rows, answers
 
 
@@ -81,8 +81,8 @@ def fit(
 ) -> dict[str, Trained]:
     """Train the plan's student, or these courses."""
     known, said = taught()
-    return train.fit(courses or {"student": plan.stages}, plan, rows or known, answers or said, 0, "student", quiet,
-                     threads, **more)  # fmt: skip
+    run = Run(0, quiet, threads)
+    return train.fit(courses or {"student": plan.stages}, plan, rows or known, answers or said, run, "student", **more)
 
 
 def alone(plan: StudentPlan, **more: Any) -> Trained:
@@ -100,7 +100,7 @@ def losses(one: Trained) -> list[float]:
 
 def adapted(one: Trained, x: Array, t: int, s: int, name: str = "deep") -> Array:
     """The student's layer s on rows x, through its adapter to the teacher's layer t where there is one."""
-    h = x if s == 0 else mlp.activations(one.model.weights, x, [s])[1][s]
+    h = x if s == 0 else one.model.outputs(x, [s])[1][s]
     found = one.adapters.views.get(f"{name}.{t}-{s}")
     return h if found is None else h @ found[:, :-1].T + found[:, -1]
 
@@ -146,7 +146,7 @@ def measure(term: Term, one: Trained) -> float:
                 for t, s in pairs
             ]
         else:
-            z = mlp.logits(one.model.weights, x[batch]).astype(np.float64)
+            z = one.model.outputs(x[batch])[0].astype(np.float64)
             found.append(LOSSES[term.loss](z, together(term, answers, batch), y[batch], **options)[0])
     return float(np.mean(found))
 
@@ -250,7 +250,7 @@ def test_novelty_below_its_margin_moves_nothing() -> None:
 def made(*terms: Mapping[str, Any], hidden: Sequence[int] = NARROW) -> Vector:
     """The adapters of a student of the digits with these terms."""
     plan = student(terms, hidden=list(hidden))
-    return adapters(plan.every_term, taught()[1], (64, *hidden, 10), stream(0, "student adapters"))
+    return make_adapters(plan.every_term, taught()[1], MLP((64, *hidden, 10)), stream(0, "student adapters"))
 
 
 @pytest.mark.parametrize("loss", sorted(FEATURES))
@@ -301,7 +301,7 @@ def test_an_adapter_has_the_same_numbers_in_whatever_order_the_terms_stand() -> 
 
 def test_adapters_learn_with_the_student_and_belong_to_one_network_only() -> None:
     plan = student([{"loss": "hint"}], hidden=NARROW)
-    pair = fit(plan, {"control": control_course(plan.stages), "student": plan.stages, "twin": plan.stages})
+    pair = fit(plan, {"control": control_stages(plan.stages), "student": plan.stages, "twin": plan.stages})
     assert pair["control"].adapters.flat.size == 0
     assert bits(pair["student"]) == bits(pair["twin"])
     first = made({"loss": "hint"})
@@ -321,7 +321,7 @@ def test_novelty_does_not_move_its_adapter_which_would_be_a_way_out() -> None:
 
 def test_adapters_are_no_part_of_the_model() -> None:
     plan = student([{"loss": "hint"}], hidden=NARROW)
-    assert alone(plan).model.n_parameters == mlp.count((64, *NARROW, 10)) == alone(student(hidden=NARROW, terms=[
+    assert alone(plan).model.n_parameters == MLP((64, *NARROW, 10)).size == alone(student(hidden=NARROW, terms=[
         {"loss": "cross_entropy"}])).model.n_parameters  # fmt: skip
 
 
@@ -335,10 +335,10 @@ def textbook(
 ) -> tuple[list[float], Array, dict[str, Array]]:
     """Losses, weights and adapters by plain descent in float64, one term and one layer after the other."""
     sizes = (rows.features, *plan.hidden, len(rows.classes))
-    start = Vector(mlp.shapes(sizes))
-    mlp.initialise(start, stream(0, "student weights"))
+    start = Vector(MLP(sizes).shapes)
+    network_of(start).initialise(start, stream(0, "student weights"))
     w = [view.astype(np.float64) for view in start.views.values()]
-    first = adapters(plan.every_term, answers, sizes, stream(0, "student adapters"))
+    first = make_adapters(plan.every_term, answers, MLP(sizes), stream(0, "student adapters"))
     maps = {name: view.astype(np.float64) for name, view in first.views.items()}
     order, reported, n = stream(0, "student batches"), [], len(rows.train)
     for stage in plan.stages:
@@ -517,7 +517,7 @@ def test_a_term_that_folds_is_the_same_when_it_is_computed_live(
     plan = student([LABELS, {"loss": loss} | keys], optimizer="sgd", momentum=0.5)
     folded = alone(plan)
     monkeypatch.setattr(objective, "FOLDED", ("cross_entropy",))
-    assert len(Objective([plan.terms], taught()[0].train.y, taught()[1], 10).live) == 1
+    assert len(Objective([plan.terms], taught()[0].train.y, taught()[1], 10).per_batch) == 1
     live = alone(plan)
     np.testing.assert_allclose(losses(live), losses(folded), rtol=1e-5)
     np.testing.assert_allclose(live.model.weights.flat, folded.model.weights.flat, rtol=1e-3, atol=1e-5)
@@ -526,7 +526,7 @@ def test_a_term_that_folds_is_the_same_when_it_is_computed_live(
 def test_which_terms_fold() -> None:
     terms = [student([{"loss": name}]).terms[0] for name in LOSS_TRAITS]
     rows, answers = taught()
-    found = {noisy: Objective([terms], rows.train.y, answers, 10, noisy=noisy).live for noisy in (False, True)}
+    found = {noisy: Objective([terms], rows.train.y, answers, 10, noisy=noisy).per_batch for noisy in (False, True)}
     folded = {noisy: {*LOSS_TRAITS} - {term.loss for _, term in live} for noisy, live in found.items()}
     assert folded == {False: {"cross_entropy", "response", "soft_cross_entropy"}, True: {"cross_entropy"}}
 
@@ -569,7 +569,7 @@ def test_alpha_0_ignores_the_teacher_along_the_whole_training(batch_size: int) -
     terms = [{"loss": "cross_entropy", "weight": 1}, {"loss": "response", "weight": 0}]
     plan = student(terms, batch_size=batch_size)
     found = [alone(plan), alone(plan, answers=shuffled_answers()), alone(plan, answers={"other": taught()[1]["other"]})]
-    control = fit(plan, {"control": control_course(plan.stages)})["control"]
+    control = fit(plan, {"control": control_stages(plan.stages)})["control"]
     assert bits(found[0]) == bits(found[1]) == bits(found[2]) == bits(control)
 
 
@@ -623,13 +623,13 @@ def test_nothing_of_the_students_terms_or_stages_moves_a_bit_of_the_control(keys
         plan = student(terms, **keys)
         for train_only in (None, (1,), (3,)):
             stages = tuple(dataclasses.replace(stage, train=train_only) for stage in plan.stages)
-            pair = fit(plan, {"control": control_course(stages), "student": stages})
+            pair = fit(plan, {"control": control_stages(stages), "student": stages})
             assert bits(pair["control"]) == plain, (name, train_only)
 
 
 def test_nor_do_peers_nor_the_order_of_the_networks() -> None:
     plan = student([LABELS, {"loss": "hint"}], hidden=NARROW)
-    control = control_course(plan.stages)
+    control = control_stages(plan.stages)
     plain = bits(fit(plan, {"control": control})["control"])
     peers = Term("response", 1.0, (("peers", 1.0),), {"temperature": 2.0, "t_squared": True})
     stages = tuple(dataclasses.replace(stage, terms=(*stage.terms, peers)) for stage in plan.stages)
@@ -655,8 +655,9 @@ def test_the_control_of_a_whole_run_is_one_network_whatever_it_is_compared_to() 
 
 def in_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every step one that is shared: its rows in groups of about 3, its weights in blocks of about 10."""
-    for name, value in (("SHARED_WORK", 0), ("SHARD_ROWS", 3), ("SHARED_NUMBERS", 10)):
-        monkeypatch.setattr(loop, name, value)
+    monkeypatch.setattr(loop, "SHARED_WORK", 0)
+    monkeypatch.setattr("distill.nn.mlp.SHARD_ROWS", 3)
+    monkeypatch.setattr("distill.nn.mlp.SHARED_NUMBERS", 10)
     monkeypatch.setattr(train, "team_of", partial(team_of, paced=False))
 
 
@@ -684,7 +685,7 @@ def test_the_number_of_threads_changes_no_bit_with_live_terms(
     stages = (dataclasses.replace(plan.stages[0], train=(1, 3)),)
     for threads in (1, 2, 3):
         Counted.runs = 0
-        pair = fit(plan, {"control": control_course(stages), "student": stages}, threads=threads)
+        pair = fit(plan, {"control": control_stages(stages), "student": stages}, threads=threads)
         found.append({name: bits(one) for name, one in pair.items()})
         runs.append(Counted.runs)
     assert found[0] == found[1] == found[2]
@@ -709,7 +710,7 @@ def test_a_network_of_a_stack_is_bit_for_bit_the_one_trained_alone_with_live_ter
         in_shards(monkeypatch)
     plan = student(EVERY, **SMALLEST | keys)
     other = student([LABELS, {"loss": "cosine", "layers": {2: 1}}], **SMALLEST | keys)
-    courses = {"control": control_course(plan.stages), "student": plan.stages, "another": other.stages}
+    courses = {"control": control_stages(plan.stages), "student": plan.stages, "another": other.stages}
     together = fit(plan, courses)
     for name, stages in courses.items():
         one = fit(plan, {name: stages})[name]
@@ -838,7 +839,7 @@ def test_the_weights_of_every_stage_move_over_the_epochs_of_that_stage() -> None
 def judged(monkeypatch: pytest.MonkeyPatch, script: Sequence[float]) -> None:
     """Let a single network be judged as the script says."""
     left = iter(script)
-    monkeypatch.setattr(train, "judge", lambda weights, rows: {"accuracy": 0.5, "ce": next(left)})
+    monkeypatch.setattr(train, "judge", lambda network, weights, rows: {"accuracy": 0.5, "ce": next(left)})
 
 
 @pytest.mark.parametrize("terms", [[LABELS, {"loss": "hint"}], EVERY], ids=["hint", "everything"])
@@ -849,7 +850,7 @@ def test_the_adapters_of_the_best_epoch_come_back_with_it(
     to_best, last = (alone(student(terms, **keys | {"epochs": epochs})) for epochs in (2, 4))
     judged(monkeypatch, [3.0, 1.0, 2.0, 1.5, 0.0])
     one = alone(student(terms, patience=2, **keys))
-    assert (one.best_epoch, len(one.history), one.kept_best) == (2, 4, True)
+    assert (one.best_epoch, len(one.history), one.is_best) == (2, 4, True)
     assert one.model.fingerprint() == to_best.model.fingerprint() != last.model.fingerprint()
     assert one.adapters.flat.tobytes() == to_best.adapters.flat.tobytes() != last.adapters.flat.tobytes()
     assert losses(one) == losses(last)
@@ -860,7 +861,7 @@ def test_without_patience_the_last_epochs_adapters_are_kept(monkeypatch: pytest.
     usual = bits(alone(plan))[:2]
     judged(monkeypatch, [1.0, 2.0, 3.0])
     one = alone(plan)
-    assert (bits(one)[:2], one.best_epoch, one.kept_best) == (usual, 1, False)
+    assert (bits(one)[:2], one.best_epoch, one.is_best) == (usual, 1, False)
 
 
 # --- the control's terms ----------------------------------------------------------------------------------------------
@@ -869,16 +870,16 @@ def test_without_patience_the_last_epochs_adapters_are_kept(monkeypatch: pytest.
 def test_the_controls_course_is_the_students_without_its_teachers() -> None:
     plan = student([{"loss": "cross_entropy", "weight": 0.2, "smoothing": 0.1}, {"loss": "hint"}])
     stages = (Stage(3, 0.5, plan.terms, (1,)), Stage(0, 0.25, plan.terms[1:]))
-    control = control_course(stages)
+    control = control_stages(stages)
     assert [(one.epochs, one.learning_rate, one.train) for one in control] == [(3, 0.5, None), (0, 0.25, None)]
     assert [one.terms for one in control] == [
         (Term("cross_entropy", 1.0, options={"smoothing": 0.1}),),
         (Term("cross_entropy", 1.0, options={"smoothing": 0.1}),),
     ]
-    ahead = control_course((Stage(1, 0.5, plan.terms[1:]), *stages, Stage(1, 0.5, LABELS_ONLY)))
+    ahead = control_stages((Stage(1, 0.5, plan.terms[1:]), *stages, Stage(1, 0.5, LABELS_ONLY)))
     smoothing = [one.terms[0].options["smoothing"] for one in ahead]
     assert smoothing == [0.1, 0.1, 0.0, 0.0], "labels are those of the next stage that has some"
-    assert [one.terms for one in control_course((stages[1],))] == [LABELS_ONLY]
+    assert [one.terms for one in control_stages((stages[1],))] == [LABELS_ONLY]
 
 
 def test_the_control_keeps_the_smoothing_of_labels_whose_weight_rises_from_0() -> None:
@@ -927,9 +928,9 @@ def test_a_peer_listens_to_all_the_others_as_to_an_ensemble_and_not_to_itself(lo
     found = fit(plan, dict.fromkeys(peers, stages), peers=peers)
     said = {}
     for name in peers:
-        start = Vector(mlp.shapes((64, *NARROW, 10)))
-        mlp.initialise(start, stream(0, f"{name} weights"))
-        said[name] = TeacherOutputs(mlp.logits(start, x), {}, np.arange(len(x)))
+        start = Vector(MLP((64, *NARROW, 10)).shapes)
+        network_of(start).initialise(start, stream(0, f"{name} weights"))
+        said[name] = TeacherOutputs(network_of(start).apply(start, x)[0], {}, np.arange(len(x)))
     others = Term(loss, 0.3, (("peer1", 0.5), ("peer2", 0.5)), options | {"combine": "probabilities"})
     expected = fit(plan, {"student": (dataclasses.replace(stages[0], terms=(others,)),)}, answers=said)["student"]
     np.testing.assert_allclose(found["student"].model.weights.flat, expected.model.weights.flat, rtol=1e-4, atol=1e-6)
@@ -940,9 +941,9 @@ def test_peers_come_nearer_to_each_other_than_to_the_control() -> None:
     terms = [{"loss": "cross_entropy", "weight": 0.1}, {"loss": "response", "teacher": "peers", "weight": 3}]
     plan = config.load({"student": {"peers": 1, "epochs": 6, "hidden": [16], "terms": terms}}).student
     rows = taught()[0]
-    courses = {"control": control_course(plan.stages), "student": plan.stages, "peer1": plan.stages}
+    courses = {"control": control_stages(plan.stages), "student": plan.stages, "peer1": plan.stages}
     found = fit(plan, courses, answers={}, peers=["student", "peer1"])
-    said = {name: log_softmax(mlp.logits(one.model.weights, held(rows.train))) for name, one in found.items()}
+    said = {name: log_softmax(one.model.outputs(held(rows.train))[0]) for name, one in found.items()}
     apart = {name: float(np.abs(np.exp(said["student"]) - np.exp(said[name])).mean()) for name in ("peer1", "control")}
     assert apart["peer1"] < apart["control"] / 2
     assert found["student"].model.fingerprint() != found["peer1"].model.fingerprint()

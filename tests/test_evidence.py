@@ -29,7 +29,7 @@ from distill.report import verdict
 from distill.report.page import build
 from distill.system import processes
 from distill.teacher import sources as teacher
-from distill.train.fit import fit
+from distill.train.fit import Run, fit
 
 # Of the two trials of the whole verdict; the campaign is TRIALS=20 python -m pytest tests/test_evidence.py
 TRIALS = int(os.environ.get("TRIALS", "4"))
@@ -221,7 +221,7 @@ def digits(**keys: Any) -> data.Data:
 
 
 def seen(**keys: Any) -> Rows:
-    return student.view(config.load({"student": keys}).student, digits(), 0).train
+    return student.student_data(config.load({"student": keys}).student, digits(), 0).train
 
 
 def test_labels_are_few_stratified_and_true() -> None:
@@ -325,12 +325,12 @@ def test_patience_stops_early_and_restores_the_best_weights() -> None:
 def useless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A teacher that was trained on shuffled labels, and is listened to all the same."""
 
-    def obtain(name: str, plan: Any, rows: data.Data, above: Any, seed: int, on_epoch: Any, *rest: Any) -> Any:
-        shuffled = np.random.default_rng(seed).permutation(rows.train.y)
+    def obtain(name: str, plan: Any, rows: data.Data, run: Run, *rest: Any) -> Any:
+        shuffled = np.random.default_rng(run.seed).permutation(rows.train.y)
         wrong = replace(rows, train=replace(rows.train, y=shuffled))
         one = plan.teachers[name]
-        trained = fit({name: stages_of(one, LABELS_ONLY)}, one, wrong, {}, seed, "teacher", on_epoch)[name]
-        return teacher.of_model(name, trained.model, trained)
+        trained = fit({name: stages_of(one, LABELS_ONLY)}, one, wrong, {}, run, "teacher")[name]
+        return teacher.from_model(name, trained.model, trained)
 
     monkeypatch.setattr(pipeline, "obtain", obtain)
 

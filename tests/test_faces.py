@@ -542,7 +542,7 @@ def test_an_ensemble_is_the_one_that_a_run_listens_to(how: str) -> None:
     """The same function gives a term of the configuration what its teachers say together."""
     said = {"a": normal(5, 4, seed=1), "b": normal(5, 4, seed=2)}
     term = Term("response", 1.0, (("a", 0.25), ("b", 0.75)), {"temperature": 2.0, "combine": how})
-    heard = outputs.said(term, answered(said), slice(None))
+    heard = outputs.teacher_logits(term, answered(said), slice(None))
     found = EnsembleDistiller([1, 3], 2, how).combine(list(said.values()))
     np.testing.assert_array_equal(found, ops.softmax(heard, 2.0))
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import answered
+from conftest import answered, network_of, state_of
 from distill import config
 from distill.config.schema import Term
 from distill.nn import mlp, ops
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
+from distill.nn.mlp import MLP
 from distill.nn.vector import Array, Vector
 from distill.train import loop
 from distill.train.adapters import adapters
@@ -47,9 +48,9 @@ def with_ones(x: Array) -> Array:  # (..., C, N) -> (..., C+1, N)
 
 def network(sizes: Sequence[int], stack: tuple[int, ...] = ()) -> Vector:
     """Random weights, biases too; every network of a stack has its own."""
-    weights = Vector(mlp.shapes(sizes), np.float64, stack=stack)
+    weights = Vector(MLP(sizes).shapes, np.float64, stack=stack)
     for seed, one in enumerate(weights.networks(), start=1):
-        mlp.initialise(one, np.random.default_rng(seed))
+        network_of(one).initialise(one, np.random.default_rng(seed))
     weights.flat += 0.1 * normal(*weights.flat.shape)
     return weights
 
@@ -173,7 +174,9 @@ def step(weights: Vector, x: Array, objective: Objective, flat: Array) -> tuple[
     moved = Vector(weights.shapes, flat=flat.copy())
     plan = replace(PLAIN, batch_size=len(x))
     with team_of(3 if loop.SHARED_WORK == 0 else 1, paced=False) as team:
-        ((losses, rows),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team)
+        ((losses, rows),) = loop.steps(
+            network_of(moved), state_of(moved, np.random.default_rng(0)), x, objective, plan, team
+        )
     assert (losses.shape[0], rows) == (1, len(x))
     return losses[0], flat - moved.flat
 
@@ -247,7 +250,10 @@ def test_every_live_term_is_checked() -> None:
 def deep(n: int, x: Array) -> dict[str, TeacherOutputs]:
     """Two teachers with hidden layers of 7 and 5 units, and the input as layer 0."""
     layers = {0: x, 1: np.abs(normal(n, 7, seed=5)), 2: np.abs(normal(n, 5, seed=6))}
-    return {name: TeacherOutputs(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, name in enumerate("tu", start=3)}
+    return {
+        name: TeacherOutputs(normal(n, 4, seed=seed), layers, np.arange(n), 2)
+        for seed, name in enumerate("tu", start=3)
+    }
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["whole", "in shards"])
@@ -272,7 +278,9 @@ def test_the_mlp_and_its_adapters_under_terms_that_do_not_fold(
         plan = replace(PLAIN, batch_size=n)
         with team_of(3 if shared else 1, paced=False) as team:
             extras = loop.Extras(adapters=[own, Vector({})])
-            ((losses, _),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team, extras)
+            ((losses, _),) = loop.steps(
+                network_of(moved), state_of(moved, np.random.default_rng(0)), x, objective, plan, team, extras
+            )
         return float(losses[0, 0]), flat - moved.flat, adapted - own.flat
 
     _, gradient, slope = taken(weights.flat, first.flat)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import answered
+from conftest import answered, network_of, state_of
 from distill import config
 from distill.config.schema import LABELS_ONLY, Term
-from distill.nn import mlp
 from distill.nn.blas import one_thread
+from distill.nn.mlp import MLP
 from distill.nn.vector import Array, Vector
 from distill.train import loop
 from distill.train.objective import Objective
@@ -38,9 +38,16 @@ def trained(sizes: tuple[int, ...], batch: int, options: dict[str, Any], team: T
     x, y = rng.random((rows, sizes[0]), np.float32), rng.integers(0, sizes[-1], rows)
     answers = answered({"t": rng.standard_normal((rows, sizes[-1]), np.float32)})
     plan = config.load({"student": {"hidden": list(sizes[1:-1]), "batch_size": batch, "epochs": 50} | options}).student
-    weights = Vector(mlp.shapes(sizes), stack=(2,))
-    mlp.initialise(weights, rng)
-    return loop.steps(weights, x, Objective([CLASSIC, LABELS_ONLY], y, answers, sizes[-1]), plan, rng, team)
+    weights = Vector(MLP(sizes).shapes, stack=(2,))
+    network_of(weights).initialise(weights, rng)
+    return loop.steps(
+        network_of(weights),
+        state_of(weights, rng),
+        x,
+        Objective([CLASSIC, LABELS_ONLY], y, answers, sizes[-1]),
+        plan,
+        team,
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -48,19 +55,19 @@ def trained(sizes: tuple[int, ...], batch: int, options: dict[str, Any], team: T
 def test_a_steady_step_makes_no_array(case: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, batch, options = CASES[case]
     made: list[int] = []
-    original = loop._Round.step
+    original = loop._Batches.step
 
-    def watched(self: Any, i: int, moment: int, rate: float) -> None:
-        if moment < 8:
-            return original(self, i, moment, rate)
+    def watched(self: Any, i: int, number: int, rate: float) -> None:
+        if number < 8:
+            return original(self, i, number, rate)
         tracemalloc.start()
         try:
-            original(self, i, moment, rate)
+            original(self, i, number, rate)
             made.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()
 
-    monkeypatch.setattr(loop._Round, "step", watched)
+    monkeypatch.setattr(loop._Batches, "step", watched)
     with one_thread(), team_of(threads, paced=False) as team:
         steps = trained(sizes, batch, options, team)
         while len(made) < 8:

@@ -16,7 +16,7 @@ from conftest import SMALL, blobs
 from distill import cli, data
 from distill.config.load import load as load_config
 from distill.data import Scaling
-from distill.nn import mlp
+from distill.nn.mlp import MLP
 from distill.nn.vector import Vector
 from distill.system.files import read_header, write_model
 
@@ -95,7 +95,7 @@ def test_a_bound_is_kept_in_the_file_and_a_file_without_one_means_what_it_meant(
 @pytest.mark.parametrize("name", ["bound", "reach"])
 def test_a_bound_that_cannot_be_right_is_refused(tmp_path: Path, name: str, bad: np.ndarray) -> None:
     scaling = Scaling("standard", np.zeros(4), np.ones(4), np.zeros(4), **{name: bad})
-    weights = Vector(mlp.shapes((4, 2)))
+    weights = Vector(MLP((4, 2)).shapes)
     distill.Model(weights, (4, 2), scaling, (0, 1)).save(tmp_path / "model.npz")
     with pytest.raises(distill.DataError, match=r"its limits cannot be right|must be \(4,\)"):
         distill.load_model(tmp_path / "model.npz")

@@ -13,7 +13,7 @@ from distill.config.schema import LABELS_ONLY, Term
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array
 from distill.train import objective as room
-from distill.train.objective import PrecomputedBatches, Objective
+from distill.train.objective import Objective, PrecomputedBatches
 from distill.train.outputs import TeacherOutputs
 
 CLASSES, ROWS = 5, 40
@@ -194,7 +194,9 @@ def test_no_neighbour_in_the_stack_moves_a_bit_of_a_networks_gradient(
         for at in {0, len(beside)}:
             lists: list[Sequence[Term]] = [*beside[:at], terms, *beside[at:]]
             beside_z = np.concatenate([*[other] * at, z, *[other] * (len(beside) - at)], axis=1)
-            fold = PrecomputedBatches(Objective(lists, labels(LABELLED["all"]), answers(classes), classes, dtype), batches, size)
+            fold = PrecomputedBatches(
+                Objective(lists, labels(LABELLED["all"]), answers(classes), classes, dtype), batches, size
+            )
             found.add(folded(fold, np.arange(batches * size) % ROWS, beside_z)[1][:, at].tobytes())
     assert len(found) == 1
 
@@ -229,7 +231,9 @@ def test_float32_is_close_to_float64(terms: Sequence[Term]) -> None:
     rows, z = np.arange(24), logits(3, 1, CLASSES, 8).astype(np.float32)
     (low, low_slope), (high, high_slope) = (
         folded(
-            PrecomputedBatches(Objective([terms], labels(LABELLED["all"]), answers(), CLASSES, dtype), 3, 8), rows, z.astype(dtype)
+            PrecomputedBatches(Objective([terms], labels(LABELLED["all"]), answers(), CLASSES, dtype), 3, 8),
+            rows,
+            z.astype(dtype),
         )
         for dtype in (np.float32, np.float64)
     )

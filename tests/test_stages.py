@@ -14,21 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import distill
-from conftest import SMALL, held
+from conftest import SMALL, held, network_of
 from distill import cli, config, data
 from distill.config.schema import LABELS_ONLY, Config, Output, Stage, StudentPlan, Term, layer_pairs
 from distill.data import Data
 from distill.model import ADAPTER
-from distill.nn import mlp, optim
+from distill.nn import optim
+from distill.nn.mlp import MLP
 from distill.nn.vector import Vector
 from distill.report.formula import formula
-from distill.student import control_course
+from distill.student import control_stages
 from distill.system.arrays import read_npz
 from distill.system.rng import stream
 from distill.train import fit as train
 from distill.train import loop
-from distill.train.adapters import adapters, layer_pairs_of
-from distill.train.fit import Trained
+from distill.train.adapters import layer_pairs_of, make_adapters
+from distill.train.fit import Run, Trained
 from distill.train.outputs import TeacherOutputs
 
 HIDDEN = [12, 10]  # of the student; the teacher's layers have other widths
@@ -61,7 +62,7 @@ def fit(
     plan: StudentPlan, courses: Mapping[str, Sequence[Stage]] | None = None, threads: int = 1
 ) -> dict[str, Trained]:
     rows, answers = taught()
-    return train.fit(courses or {"student": plan.stages}, plan, rows, answers, 0, "student", quiet, threads)
+    return train.fit(courses or {"student": plan.stages}, plan, rows, answers, Run(0, quiet, threads), "student")
 
 
 def alone(plan: StudentPlan) -> Trained:
@@ -74,8 +75,8 @@ def bits(one: Trained) -> tuple[bytes, bytes, list[dict[str, Any]]]:
 
 
 def initial() -> Vector:
-    weights = Vector(mlp.shapes((64, *HIDDEN, 10)))
-    mlp.initialise(weights, stream(0, "student weights"))
+    weights = Vector(MLP((64, *HIDDEN, 10)).shapes)
+    network_of(weights).initialise(weights, stream(0, "student weights"))
     return weights
 
 
@@ -87,8 +88,9 @@ def moved(one: Trained, since: Vector) -> set[int]:
 
 def in_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every step one that is shared: its rows in groups of about 3, its weights in blocks of about 10."""
-    for name, value in (("SHARED_WORK", 0), ("SHARD_ROWS", 3), ("SHARED_NUMBERS", 10)):
-        monkeypatch.setattr(loop, name, value)
+    monkeypatch.setattr(loop, "SHARED_WORK", 0)
+    monkeypatch.setattr("distill.nn.mlp.SHARD_ROWS", 3)
+    monkeypatch.setattr("distill.nn.mlp.SHARED_NUMBERS", 10)
 
 
 # --- what learns ------------------------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ def test_layers_that_do_not_learn_keep_their_exact_bits(
             way = {"batch_size": 2}
         in_shards(monkeypatch)
     plan = plan_of({"epochs": 1, "train": train_only, "terms": [LABELS, HINT]}, **way)
-    pair = fit(plan, {"control": control_course(plan.stages), "student": plan.stages})
+    pair = fit(plan, {"control": control_stages(plan.stages), "student": plan.stages})
     assert moved(pair["student"], initial()) == set(train_only)
     assert moved(pair["control"], initial()) == {1, 2, 3}
 
@@ -192,8 +194,10 @@ def test_epochs_are_counted_over_all_stages() -> None:
     heard: list[tuple[str, int]] = []
     plan = plan_of({"epochs": 2}, {"epochs": 0}, {"epochs": 1, "terms": [HINT]}, {"epochs": 3})
     rows, answers = taught()
-    courses = {"control": control_course(plan.stages), "student": plan.stages}
-    pair = train.fit(courses, plan, rows, answers, 0, "student", lambda name, one: heard.append((name, one["epoch"])))
+    courses = {"control": control_stages(plan.stages), "student": plan.stages}
+    pair = train.fit(
+        courses, plan, rows, answers, Run(0, lambda name, one: heard.append((name, one["epoch"]))), "student"
+    )
     assert plan.epochs == 6
     for one in pair.values():
         assert [record["epoch"] for record in one.history] == [1, 2, 3, 4, 5, 6]
@@ -244,7 +248,7 @@ def test_cutting_a_stage_in_two_changes_no_bit_where_neither_rate_nor_optimiser_
 
 def test_sixty_four_stages() -> None:
     plan = plan_of(*({"epochs": 1, "train": [1 + i % 3], "terms": [LABELS, HINT]} for i in range(64)), batch_size=80)
-    pair = fit(plan, {"control": control_course(plan.stages), "student": plan.stages})
+    pair = fit(plan, {"control": control_stages(plan.stages), "student": plan.stages})
     assert [len(one.history) for one in pair.values()] == [64, 64]
     assert np.isfinite([record["loss"] for one in pair.values() for record in one.history]).all()
     assert pair["control"].history[-1]["loss"] < pair["control"].history[0]["loss"]
@@ -286,7 +290,7 @@ def test_the_rates_of_a_stage_are_those_of_its_own_steps(monkeypatch: pytest.Mon
 
 def test_the_controls_rates_and_epochs_are_the_students() -> None:
     plan = plan_of({"epochs": 1, "learning_rate": 1e-30, "train": [1]}, {"epochs": 2, "terms": [HINT]})
-    control = control_course(plan.stages)
+    control = control_stages(plan.stages)
     assert [(one.epochs, one.learning_rate) for one in control] == [(1, 1e-30), (2, 0.01)]
     assert all(one.train is None and one.terms == LABELS_ONLY for one in control)
     found = fit(plan, {"control": control, "student": plan.stages})
@@ -309,9 +313,9 @@ def test_the_control_is_one_network_whatever_the_students_stages_of_as_many_epoc
     others: list[dict[str, Any]], keys: dict[str, Any]
 ) -> None:
     plain = plan_of({"epochs": 2, "terms": [LABELS]}, {"epochs": 1, "terms": [LABELS]}, **keys)
-    expected = bits(fit(plain, {"control": control_course(plain.stages)})["control"])
+    expected = bits(fit(plain, {"control": control_stages(plain.stages)})["control"])
     plan = plan_of(*others, **keys)
-    pair = fit(plan, {"control": control_course(plan.stages), "student": plan.stages})
+    pair = fit(plan, {"control": control_stages(plan.stages), "student": plan.stages})
     assert bits(pair["control"]) == expected
     assert bits(pair["student"])[0] != expected[0]
 
@@ -322,7 +326,7 @@ def test_the_control_is_one_network_whatever_the_students_stages_of_as_many_epoc
 def judged(monkeypatch: pytest.MonkeyPatch, script: Sequence[float]) -> None:
     """Let a single network be judged as the script says."""
     left = iter(script)
-    monkeypatch.setattr(train, "judge", lambda weights, rows: {"accuracy": 0.5, "ce": next(left)})
+    monkeypatch.setattr(train, "judge", lambda network, weights, rows: {"accuracy": 0.5, "ce": next(left)})
 
 
 @pytest.mark.parametrize(
@@ -341,7 +345,7 @@ def test_patience_counts_in_the_last_stage_alone(
     to_best = alone(plan_of(stages[0], stages[1] | {"epochs": best - 2}))
     judged(monkeypatch, script)
     one = alone(plan_of(*stages, patience=2))
-    assert (one.best_epoch, len(one.history), one.kept_best) == (best, length, True)
+    assert (one.best_epoch, len(one.history), one.is_best) == (best, length, True)
     assert one.model.fingerprint() == to_best.model.fingerprint()
     assert one.adapters.flat.tobytes() == to_best.adapters.flat.tobytes()
     assert one.steps == 5 * length
@@ -365,7 +369,7 @@ def test_of_a_pair_one_may_stop_in_the_last_stage_before_the_other(monkeypatch: 
     script = {"control": [9.0, 1.0, 2.0, 0.1], "student": [0.1, 3.0, 2.0, 1.0]}
     seen: dict[int, list[float]] = {}
 
-    def judge(weights: Vector, rows: object) -> dict[str, float]:
+    def judge(network: Any, weights: Vector, rows: object) -> dict[str, float]:
         left = seen.setdefault(
             id(weights), list(script[list(script)[len(seen) % 2]]) if id(weights) not in seen else []
         )
@@ -373,7 +377,7 @@ def test_of_a_pair_one_may_stop_in_the_last_stage_before_the_other(monkeypatch: 
 
     monkeypatch.setattr(train, "judge", judge)
     plan = plan_of({"epochs": 1, "terms": [HINT]}, {"epochs": 3, "terms": [LABELS, HINT]}, patience=1)
-    pair = fit(plan, {"control": control_course(plan.stages), "student": plan.stages})
+    pair = fit(plan, {"control": control_stages(plan.stages), "student": plan.stages})
     assert {name: (one.best_epoch, len(one.history)) for name, one in pair.items()} == {
         "control": (2, 3),
         "student": (4, 4),
@@ -394,7 +398,7 @@ def test_adapters_go_from_stage_to_stage_and_stay_where_nothing_needs_them() -> 
 
 
 def first_adapters(plan: StudentPlan) -> Vector:
-    return adapters(plan.every_term, taught()[1], (64, *HIDDEN, 10), stream(0, "student adapters"))
+    return make_adapters(plan.every_term, taught()[1], MLP((64, *HIDDEN, 10)), stream(0, "student adapters"))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.5])
@@ -864,8 +868,8 @@ def test_the_adapters_that_are_kept_make_the_students_layer_the_teachers(in_tmp:
     results = distill.run(ADAPTED | {"student": {"stages": [longer]}})
     assert results.teacher is not None
     rows = data.load(config.load(ADAPTED).data, 0.8, 200, 0).train
-    ours = mlp.activations(results.student.weights, held(rows), [1])[1][1]
-    theirs = mlp.activations(results.teacher.weights, held(rows), [1])[1][1]
+    ours = network_of(results.student.weights).apply(results.student.weights, held(rows), [1])[1][1]
+    theirs = network_of(results.teacher.weights).apply(results.teacher.weights, held(rows), [1])[1][1]
     kept = distill.load_adapters("run/student.full.npz")["teacher.1-1"]
     apart = float(((ours @ kept[:, :-1].T + kept[:, -1] - theirs) ** 2).mean())
     assert apart < 0.5 * float(((theirs - theirs.mean(axis=0)) ** 2).mean()), "more than a bias would do"
@@ -873,7 +877,7 @@ def test_the_adapters_that_are_kept_make_the_students_layer_the_teachers(in_tmp:
 
 def test_adapters_are_neither_in_the_exported_student_nor_in_its_size(in_tmp: Path) -> None:
     results = distill.run(ADAPTED)
-    count = mlp.count((64, 9, 8, 10))
+    count = MLP((64, 9, 8, 10)).size
     assert results["student_params"] == results["models"]["student"]["parameters"] == count
     assert results["models"]["student"]["bytes"] == 4 * count
     assert results.student.n_parameters == distill.load_model("run/student.full.npz").n_parameters == count

@@ -19,17 +19,17 @@ from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import distill
-from conftest import SMALL, blobs, small
+from conftest import SMALL, blobs, network_of, small
 from distill import config, data
 from distill.config.schema import Config, DataPlan, Output
 from distill.config.terms import OPTIONS
 from distill.data import Data
 from distill.errors import ConfigError, DataError, DistillError
 from distill.model import Model
-from distill.nn import mlp
 from distill.nn.ops import combine, softmax
 from distill.nn.vector import Array
 from distill.teacher import sources
+from distill.train.fit import Run
 from test_hostile_configs import FUZZ as MANY
 from test_hostile_configs import Answer, ask
 
@@ -127,13 +127,13 @@ class Network(distill.TeacherModel):
 
     def __init__(self, model: Model, depth: int | None = None) -> None:
         self.model, self.classes = model, model.classes
-        self.depth = len(model.sizes) - 2 if depth is None else depth
+        self.depth = model.network.depth if depth is None else depth
 
     def logits(self, x: Array) -> Array:
         return self.model.logits(x)
 
     def features(self, x: Array, layer: int) -> Array:
-        return mlp.activations(self.model.weights, self.model.scaling.apply(x), [layer])[1][layer]
+        return network_of(self.model.weights).apply(self.model.weights, self.model.scaling.apply(x), [layer])[1][layer]
 
 
 # --- a model file -----------------------------------------------------------------------------------------------------
@@ -188,9 +188,8 @@ def test_a_loaded_teacher_answers_as_it_does_on_raw_rows_however_the_run_scales_
         "teacher",
         config.load(SMALL | loaded() | {"data": {"scale": scale}}),
         data.load(DataPlan(scale=scale), 0.8, 200, 0),
+        Run(0),
         {},
-        0,
-        lambda name, epoch: None,
     )
     found = own.logits(data.load(DataPlan(scale=scale), 0.8, 200, 0).train)
     np.testing.assert_array_equal(found, saved.logits(digits[0][rows.train.ids]))
@@ -283,12 +282,12 @@ def test_a_model_of_the_same_features_in_another_order_is_asked_in_its_own(plan:
     results = distill.run(plan | loaded("wxyz.npz"))
     asked = distill.load_config(plan | loaded("wxyz.npz"))
     rows = distill.load_data(asked)
-    here = sources.obtain("teacher", asked, rows, {}, 0, lambda *_: None)
+    here = sources.obtain("teacher", asked, rows, Run(0), {})
     np.testing.assert_array_equal(here.logits(rows.validation), plain.logits(x[rows.validation.ids][:, ::-1]))
     if plan.get("student", {}).get("noise"):
-        assert here.refresh is not None
+        assert here.respond_to_noisy is not None
         np.testing.assert_array_equal(
-            here.refresh(rows.validation.x, ())[0], plain.logits(rows.scaling.undo(rows.validation.x)[:, ::-1])
+            here.respond_to_noisy(rows.validation.x, ())[0], plain.logits(rows.scaling.undo(rows.validation.x)[:, ::-1])
         )
     assert results["teacher_val_accuracy"] > 0.9
     assert [note for note in results["data"]["notes"] if "the data's columns were put into the order of its" in note]
@@ -347,7 +346,7 @@ def test_a_model_that_does_not_fit_the_data_is_refused_with_both(misfit: str) ->
 def with_last_layer(model: Model, change: Callable[[Array], Array], classes: Sequence[Any]) -> Model:
     weights = type(model.weights)(model.weights.shapes, flat=model.weights.flat.copy())
     weights["w2"][...] = change(weights["w2"]).copy()
-    return Model(weights.frozen(), model.sizes, model.scaling, tuple(classes))
+    return Model(weights.frozen(), model.network, model.scaling, tuple(classes))
 
 
 @pytest.mark.parametrize("kind", ["load", "logits", "probabilities"])
@@ -453,7 +452,7 @@ def test_a_weak_teacher_is_refused_or_heard_with_a_note_as_the_plan_says(
     made = distill.run(source | tiny).teacher
     assert made is not None
     weights = made.weights.like()
-    Model(weights, made.sizes, made.scaling, made.classes).save("untrained.npz")
+    Model(weights, made.network, made.scaling, made.classes).save("untrained.npz")
     plan, given = WEAK[kind](x, y), {"it": Says(lambda n: np.full((n, 3), 1 / 3))} if kind == "python" else {}
     with pytest.raises(DistillError, match=r"nothing was distilled.*distillation.weak_teacher: warn") as refused:
         distill.run(source | plan, teachers=given)
@@ -1117,7 +1116,7 @@ def test_an_ensemble_that_cannot_be_is_a_fault_with_its_place(keys: dict[str, An
 
 
 def test_members_must_be_of_the_same_classes_and_rows(saved: Model) -> None:
-    Model(saved.weights, saved.sizes, saved.scaling, (*range(9), 10)).save("odd.npz")
+    Model(saved.weights, saved.network, saved.scaling, (*range(9), 10)).save("odd.npz")
     pair = {"teachers": {"a": {"load": "teacher.npz"}, "b": {"load": "odd.npz"}}}
     with pytest.raises(DataError, match=r"teacher 'b': odd.npz: its classes are .*, 10, those of the data .*, 9;"):
         distill.run(SMALL | pair)
@@ -1312,7 +1311,7 @@ def test_generations_are_a_chain_of_equals_each_with_weights_of_its_own() -> Non
     found, results = models(), results_of()
     assert set(found) == {"control", "student", "teacher.born", "teacher.born.1", "teacher.born.2"}
     assert len({one.fingerprint() for one in found.values()}) == 5
-    assert {one.sizes for name, one in found.items() if "teacher" in name} == {(64, 16, 10)}
+    assert {one.network.units for name, one in found.items() if "teacher" in name} == {(64, 16, 10)}
     assert [one["objective"] for one in results["teachers"].values()] == [
         "1 cross_entropy",
         "0.3 cross_entropy + 0.7 response(born.1, T=4)",
@@ -1401,7 +1400,7 @@ def test_no_two_teachers_share_a_file() -> None:
     answer = command(plan)
     if answer.code == 2:
         return  # such a name may be refused
-    sizes = {name: one.sizes for name, one in models().items()}
+    sizes = {name: one.network.units for name, one in models().items()}
     assert sizes["teacher.a"] == (64, 8, 10)
     assert len([one for one in sizes.values() if one == (64, 8, 10)]) == 2
     assert (64, 4, 10) in sizes.values()
@@ -1447,7 +1446,7 @@ def test_peers_are_networks_of_their_own_with_files_and_histories() -> None:
     found, results = models(), results_of()
     assert set(found) == {"teacher", "student", "control", "peer1", "peer2", "peer3"}
     assert len({one.fingerprint() for one in found.values()}) == 6
-    assert {one.sizes for name, one in found.items() if name != "teacher"} == {(64, 32, 10)}
+    assert {one.network.units for name, one in found.items() if name != "teacher"} == {(64, 32, 10)}
     assert {len(results["history"][f"peer{i}"]) for i in (1, 2, 3)} == {2}
     assert results["objective"] == "0.5 cross_entropy + 0.5 response(peers, T=4) + 0.5 response(teacher, T=4)"
     assert results["control_objective"] == "1 cross_entropy"

@@ -10,19 +10,23 @@ import numpy as np
 import pytest
 
 import distill
-from conftest import SMALL, answered, small
+from conftest import SMALL, answered, network_of, small, state_of
 from distill import config, data
 from distill.config.schema import LABELS_ONLY, StudentPlan, Term, Training, stages_of
 from distill.data import Data, Rows
 from distill.nn import mlp, optim
+from distill.nn.mlp import MLP
+from distill.nn.network import Network
 from distill.nn.vector import Array, Vector
 from distill.report.formula import formula
 from distill.student import control_terms
 from distill.system import rng as streams
-from distill.teacher import sources
+from distill.teacher import compute, sources
 from distill.train import fit as train
 from distill.train import loop
-from distill.train.objective import PrecomputedBatches, Objective
+from distill.train.fit import Run
+from distill.train.objective import Objective, PrecomputedBatches
+from distill.train.state import State
 from distill.train.threads import ALONE, Team, team_of
 
 PLAN = config.load({"distillation": {"student_hidden": [5, 4], "learning_rate": 0.05, "batch_size": 8}}).student
@@ -43,14 +47,16 @@ def ten_steps(plan: Training, lists: Sequence[Sequence[Term]], team: Team = ALON
     grid = np.arange(40 * 3).reshape(40, 3)
     x, y, answers = np.sin(grid), np.arange(40) % 3, answered({"teacher": 3 * np.cos(grid)})
     sizes = (3, *plan.hidden, 3)
-    weights = Vector(mlp.shapes(sizes), np.float64, stack=(len(lists),))
-    numbers, at = 0.5 * np.sin(1 + np.arange(mlp.count(sizes))), 0
+    weights = Vector(MLP(sizes).shapes, np.float64, stack=(len(lists),))
+    numbers, at = 0.5 * np.sin(1 + np.arange(MLP(sizes).size)), 0
     for w in weights.views.values():  # the table's weights stand as (in, out), its biases behind them
         units, width = w.shape[1:]
         w[..., :-1] = numbers[at : at + (width - 1) * units].reshape(width - 1, units).T
         w[..., -1] = numbers[at + (width - 1) * units : at + width * units]
         at += width * units
-    steps = loop.steps(weights, x, Objective(lists, y, answers, 3, np.float64), plan, InOrder(), team)
+    steps = loop.steps(
+        network_of(weights), state_of(weights, InOrder()), x, Objective(lists, y, answers, 3, np.float64), plan, team
+    )
     losses: Array = np.concatenate([losses for losses, _ in steps])[:10]
     return losses
 
@@ -90,8 +96,9 @@ def test_ten_steps_beside_another_network_are_the_table_too(optimizer: str, plac
 
 def in_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every step one that is shared: its rows in groups of about 3, its weights in blocks of about 10."""
-    for name, value in (("SHARED_WORK", 0), ("SHARD_ROWS", 3), ("SHARED_NUMBERS", 10)):
-        monkeypatch.setattr(loop, name, value)
+    monkeypatch.setattr(loop, "SHARED_WORK", 0)
+    monkeypatch.setattr(mlp, "SHARD_ROWS", 3)
+    monkeypatch.setattr(mlp, "SHARED_NUMBERS", 10)
 
 
 @pytest.mark.parametrize("clip", [None, 1e9])
@@ -138,7 +145,7 @@ def fit(
 ) -> dict[str, train.Trained]:
     plan, rows, logits = fixture
     courses = {name: stages_of(plan, tuple(terms)) for name, terms in objectives.items()}
-    return train.fit(courses, plan, rows, answered(logits), 0, streams, on_epoch, threads)
+    return train.fit(courses, plan, rows, answered(logits), Run(0, on_epoch, threads), streams)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 16, 32, 33])
@@ -222,8 +229,8 @@ def test_nothing_of_the_students_terms_moves_the_control(batch_size: int) -> Non
 def large(**keys: Any) -> tuple[StudentPlan, Data, dict[str, Array]]:
     """Steps that are worth sharing, the last of an epoch smaller than the rest."""
     fixture = digits(hidden=[350, 220], batch_size=107, learning_rate=0.001, **keys)
-    weights = Vector(mlp.shapes((64, 350, 220, 10)))
-    assert loop.work(weights, 107) >= loop.SHARED_WORK
+    weights = Vector(MLP((64, 350, 220, 10)).shapes)
+    assert network_of(weights).work(107) >= loop.SHARED_WORK
     return fixture
 
 
@@ -331,9 +338,9 @@ def test_student_and_control_start_from_equal_weights_and_see_the_same_batches(m
     starts: list[Array] = []
     original = loop.steps
 
-    def watched(weights: Vector, *rest: Any) -> Any:
-        starts.append(weights.flat.copy())
-        return original(weights, *rest)
+    def watched(network: Network, state: State, *rest: Any, **options: Any) -> Any:
+        starts.append(state.weights.flat.copy())
+        return original(network, state, *rest, **options)
 
     Noted.taken = {}
     monkeypatch.setattr(train, "steps", watched)
@@ -364,9 +371,16 @@ def test_every_epoch_takes_every_row_once_in_a_new_order(gathered: int, monkeypa
     monkeypatch.setattr(loop, "GATHERED_BYTES", 0)
     monkeypatch.setattr(loop, "GATHERED_BATCHES", gathered)
     plan = config.load({"distillation": {"student_epochs": 3, "batch_size": 8}}).student
-    weights = Vector(mlp.shapes((2, 3, 2)))
+    weights = Vector(MLP((2, 3, 2)).shapes)
     objective = Objective([LABELS_ONLY], np.arange(21) % 2, {}, 2)
-    steps = loop.steps(weights, np.zeros((21, 2), np.float32), objective, plan, np.random.default_rng(0), ALONE)
+    steps = loop.steps(
+        network_of(weights),
+        state_of(weights, np.random.default_rng(0)),
+        np.zeros((21, 2), np.float32),
+        objective,
+        plan,
+        ALONE,
+    )
     sizes = [size for losses, size in steps for _ in losses]
     assert sizes == [8, 8, 5] * 3
     epochs = np.concatenate(Noted.taken[id(objective)]).reshape(3, 21)
@@ -382,7 +396,16 @@ def test_the_order_of_the_rows_is_that_of_their_stream() -> None:
     rng, x = np.random.default_rng(7), np.zeros((21, 2), np.float32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "PrecomputedBatches", Noted)
-        list(loop.steps(Vector(mlp.shapes((2, 3, 2))), x, objective, plan, rng, ALONE))
+        list(
+            loop.steps(
+                network_of(Vector(MLP((2, 3, 2)).shapes)),
+                state_of(Vector(MLP((2, 3, 2)).shapes), rng),
+                x,
+                objective,
+                plan,
+                ALONE,
+            )
+        )
     expected = np.random.default_rng(7)
     np.testing.assert_array_equal(
         np.concatenate(Noted.taken[id(objective)]), np.concatenate([expected.permutation(21) for _ in range(2)])
@@ -395,7 +418,7 @@ def test_the_reported_loss_is_the_mean_over_rows_not_over_batches() -> None:
     rows = data.load(plan.data, 0.8, None, 0)
     doubled = [Term("cross_entropy", 2.0)]
     pair = fit({"once": LABELS_ONLY, "twice": doubled}, (plan.student, rows, {}))
-    expected = train.judge(pair["once"].model.weights, rows.train)["ce"]
+    expected = train.judge(pair["once"].model.network, pair["once"].model.weights, rows.train)["ce"]
     assert pair["once"].history[0]["loss"] == pytest.approx(expected, rel=1e-5)
     assert pair["twice"].history[0]["loss"] == pytest.approx(2 * expected, rel=1e-5)
 
@@ -416,8 +439,8 @@ def test_epochs_are_heard_of_in_their_order_each_with_its_network() -> None:
 
 def test_no_epoch_leaves_the_initial_weights() -> None:
     pair = fit({"control": LABELS_ONLY, "student": LABELS_ONLY}, digits(epochs=0))
-    weights = Vector(mlp.shapes((64, 32, 10)))
-    mlp.initialise(weights, streams.stream(0, "student weights"))
+    weights = Vector(MLP((64, 32, 10)).shapes)
+    network_of(weights).initialise(weights, streams.stream(0, "student weights"))
     for one in pair.values():
         assert one.model.weights.flat.tobytes() == weights.flat.tobytes()
         assert (one.history, one.best_epoch, one.steps) == ([], 0, 0)
@@ -487,10 +510,10 @@ def test_a_loss_that_is_no_number_names_model_epoch_and_step(
     original = loop.steps
     place = {"teacher": 0, "control": 0, "student": 1}[name]
 
-    def broken(weights: Vector, *rest: Any) -> Iterator[tuple[Array, int]]:
-        hit = (len(weights.stack) == 0) == (name == "teacher")
+    def broken(network: Network, state: State, *rest: Any, **options: Any) -> Iterator[tuple[Array, int]]:
+        hit = (len(state.weights.stack) == 0) == (name == "teacher")
         before = 0
-        for losses, size in original(weights, *rest):
+        for losses, size in original(network, state, *rest, **options):
             if hit and before <= 7 < before + len(losses):
                 losses[7 - before, place] = bad
             before += len(losses)
@@ -510,9 +533,9 @@ def test_a_loss_that_is_no_number_names_model_epoch_and_step(
 def test_of_two_networks_that_diverge_the_earlier_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     original = loop.steps
 
-    def broken(weights: Vector, *rest: Any) -> Iterator[tuple[Array, int]]:
-        for losses, size in original(weights, *rest):
-            if weights.stack:
+    def broken(network: Network, state: State, *rest: Any, **options: Any) -> Iterator[tuple[Array, int]]:
+        for losses, size in original(network, state, *rest, **options):
+            if state.weights.stack:
                 losses[2:, 0], losses[1:, 1] = np.nan, np.inf
             yield losses, size
 
@@ -529,9 +552,9 @@ def test_a_validation_loss_that_is_no_number_is_found_too(
     calls: list[int] = []
     original = train.judge
 
-    def judge(weights: Vector, rows: Rows) -> dict[str, float]:
+    def judge(network: Network, weights: Vector, rows: Rows) -> dict[str, float]:
         calls.append(1)
-        return {"accuracy": 0.5, "ce": float("inf")} if len(calls) >= call else original(weights, rows)
+        return {"accuracy": 0.5, "ce": float("inf")} if len(calls) >= call else original(network, weights, rows)
 
     monkeypatch.setattr(train, "judge", judge)
     with pytest.raises(
@@ -594,8 +617,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, names: Sequence[str]) -> None:
     """Let each network be judged as the script says; those of a stack are told apart by their weights."""
     seen: dict[int, tuple[str, list[float]]] = {}
 
-    def judge(weights: Vector, rows: Rows) -> dict[str, float]:
-        name, left = seen.setdefault(id(weights), (names[len(seen) % len(names)], []))
+    def judge(network: Network, weights: Vector, rows: Rows) -> dict[str, float]:
+        name, left = seen.setdefault(weights.flat.ctypes.data, (names[len(seen) % len(names)], []))
         left.append(SCRIPT[name][len(left)])
         return {"accuracy": 0.5, "ce": left[-1]}
 
@@ -615,7 +638,7 @@ def test_one_network_of_a_pair_may_stop_before_the_other(monkeypatch: pytest.Mon
     pair = fit(both, (plan, rows, answers), on_epoch=note)
     assert [(one.best_epoch, len(one.history), one.steps) for one in pair.values()] == [(2, 4, 20), (5, 6, 30)]
     assert heard == [(name, epoch) for epoch in range(1, 5) for name in names] + [("student", 5), ("student", 6)]
-    assert all(one.kept_best for one in pair.values())
+    assert all(one.is_best for one in pair.values())
     # each is the network of its own best epoch, bit for bit what it would be without a word about patience
     assert pair["control"].model.fingerprint() == after[2]["control"].model.fingerprint()
     assert pair["student"].model.fingerprint() == after[5]["student"].model.fingerprint()
@@ -629,8 +652,8 @@ def test_what_becomes_of_a_network_that_has_stopped_is_no_matter(monkeypatch: py
     """It is carried along, and may explode."""
     original = loop.steps
 
-    def broken(*arguments: Any) -> Iterator[tuple[Array, int]]:
-        for epoch, (losses, size) in enumerate(original(*arguments), start=1):  # an epoch of one batch
+    def broken(*arguments: Any, **options: Any) -> Iterator[tuple[Array, int]]:
+        for epoch, (losses, size) in enumerate(original(*arguments, **options), start=1):  # an epoch of one batch
             if epoch > 4:
                 losses[:, 0] = np.nan
             yield losses, size
@@ -647,8 +670,8 @@ def test_training_ends_when_the_last_network_has_stopped(monkeypatch: pytest.Mon
     taken: list[int] = []
     original = loop.steps
 
-    def counted(*arguments: Any) -> Iterator[tuple[Array, int]]:
-        for losses, size in original(*arguments):
+    def counted(*arguments: Any, **options: Any) -> Iterator[tuple[Array, int]]:
+        for losses, size in original(*arguments, **options):
             taken.append(len(losses))
             yield losses, size
 
@@ -666,9 +689,9 @@ def test_training_ends_when_the_last_network_has_stopped(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("stack", [(), (2,)])
 def test_initial_weights_have_the_stated_variance(stack: tuple[int, ...]) -> None:
-    whole = Vector(mlp.shapes((200, 300, 100, 50)), np.float64, stack=stack)
+    whole = Vector(MLP((200, 300, 100, 50)).shapes, np.float64, stack=stack)
     whole.flat += 7
-    mlp.initialise(whole, np.random.default_rng(0))
+    network_of(whole).initialise(whole, np.random.default_rng(0))
     for weights in whole.networks():
         assert {name: w.shape for name, w in weights.views.items()} == {
             "w1": (300, 201),
@@ -683,8 +706,8 @@ def test_initial_weights_have_the_stated_variance(stack: tuple[int, ...]) -> Non
 
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (7, 5, 4, 3)])
 def test_the_count_is_that_of_the_numbers(sizes: tuple[int, ...]) -> None:
-    weights = Vector(mlp.shapes(sizes))
-    assert weights.flat.size == mlp.count(sizes)
+    weights = Vector(MLP(sizes).shapes)
+    assert weights.flat.size == MLP(sizes).size
     assert len(weights.views) == len(sizes) - 1
 
 
@@ -699,13 +722,14 @@ def forward(weights: Vector, x: Array) -> Array:  # (N,D) -> (N,M)
 
 @pytest.mark.parametrize("rows", [0, 1, 1023, 1024, 1025, 5000])
 def test_every_row_has_its_logits_whatever_the_block(rows: int) -> None:
-    weights = Vector(mlp.shapes((3, 4, 2)))
-    mlp.initialise(weights, np.random.default_rng(0))
+    weights = Vector(MLP((3, 4, 2)).shapes)
+    network_of(weights).initialise(weights, np.random.default_rng(0))
     weights.flat += 0.1
     x = np.random.default_rng(1).normal(size=(rows, 3)).astype(np.float32)
-    tape = mlp.Tape(weights, rows)
-    tape.forward()(np.concatenate([x, np.ones((rows, 1), np.float32)], axis=1).T)
-    for found in (mlp.logits(weights, x), tape.z.T):
+    tape = MLP((3, 4, 2)).tape(weights, weights.like(), 1, rows)
+    tape.x[...] = x
+    tape.forward(slice(None))(0)
+    for found in (network_of(weights).apply(weights, x)[0], tape.z[0].T):
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, forward(weights, x), rtol=1e-4, atol=1e-5)
 
@@ -714,8 +738,8 @@ def test_the_teacher_is_listened_to_on_the_rows_that_the_student_sees() -> None:
     plan = config.load({})
     rows = data.load(plan.data, 0.8, 200, 0)
     trained = fit({"teacher": LABELS_ONLY}, (plan.teachers["teacher"], rows, {}))["teacher"]
-    heard = sources.of_model("teacher", trained.model)
-    answers = sources.listen(heard, rows.train, [], 512, None).logits
+    heard = sources.from_model("teacher", trained.model)
+    answers = compute.compute_outputs(heard, rows.train, [], 512, None).logits
     assert isinstance(rows.train.x, np.ndarray)
     np.testing.assert_allclose(answers, forward(trained.model.weights, rows.train.x), rtol=1e-3, atol=1e-4)
 

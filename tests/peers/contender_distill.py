@@ -14,11 +14,12 @@ from protocol import Forms, serve  # noqa: E402
 
 from distill import config  # noqa: E402
 from distill.config.schema import Term  # noqa: E402
-from distill.nn import mlp  # noqa: E402
+from distill.nn.mlp import MLP  # noqa: E402
 from distill.nn.vector import Array, Vector  # noqa: E402
 from distill.train.loop import steps  # noqa: E402
 from distill.train.objective import Objective  # noqa: E402
 from distill.train.outputs import TeacherOutputs  # noqa: E402
+from distill.train.state import State  # noqa: E402
 from distill.train.threads import team_of  # noqa: E402
 
 
@@ -33,7 +34,8 @@ class Loop:
         self.x, labels, answers = rows.rows(case)
         self.first = rows.weights(case)
         stack = (len(case.alphas),) if len(case.alphas) > 1 else ()
-        self.weights = Vector(mlp.shapes(case.sizes), stack=stack)
+        self.network = MLP(tuple(case.sizes))
+        self.weights = Vector(self.network.shapes, stack=stack)
         self.life = ExitStack()  # ends with this object, and the team's threads with it
         self.team = self.life.enter_context(team_of(case.threads or environment.threads()))
         terms = [_terms(alpha) for alpha in case.alphas]
@@ -59,7 +61,9 @@ class Loop:
     def train(self) -> Array:
         """Every step's losses (steps, networks)."""
         with np.errstate(all="ignore"):
-            loop = steps(self.weights, self.x, self.objective, self.plan, rows.generator(), self.team)
+            adapters, rng = [Vector({}) for _ in self.weights.networks()], rows.generator()
+            state = State(self.weights, adapters, batches=rng, noise=rng)
+            loop = steps(self.network, state, self.x, self.objective, self.plan, self.team)
             return np.concatenate([losses for losses, _ in loop])
 
 
