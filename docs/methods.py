@@ -29,6 +29,7 @@ from distill.nn import blas
 from distill.report.record import Record
 from distill.report.verdict import verdict
 from distill.system.processes import each
+from distill.train.fit import Run
 
 PAGE = Path(__file__).with_name("METHODS.md")
 BEGIN, END = "<!-- measured: python docs/methods.py --write -->", "<!-- end -->"
@@ -83,10 +84,11 @@ def measure(
 
     def once(seed: int) -> dict[str, dict[str, Any]]:
         data = pipeline.load_data(common, seed, source)
-        first = pipeline.experiment(common, seed, quiet, data)
+        run = Run(seed)
+        first = pipeline.experiment(common, data, run, quiet, {})
         control = {key: value for key, value in first.figures().items() if key in ("control_accuracy", "control_ce")}
         return {
-            key: pipeline.experiment(plan, seed, quiet, data, None if key in with_teachers else first).figures()
+            key: pipeline.experiment(plan, data, run, quiet, {}, None if key in with_teachers else first).figures()
             | control
             for key, plan in plans.items()
         }

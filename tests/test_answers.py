@@ -266,7 +266,8 @@ def test_asking_about_rows_on_disk_reads_the_file_a_few_times_and_not_once_a_blo
 def test_no_teacher_is_asked_about_more_rows_on_disk_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else a file of 10 GB would be in memory, a fifth of it at once, as soon as its validation rows are judged."""
     monkeypatch.setattr("distill.teacher.teacher.BLOCK_NUMBERS", 1)
-    monkeypatch.setattr("distill.nn.mlp.EVALUATION_ROWS", 100)
+    for user in ("nn.mlp", "teacher.teacher"):
+        monkeypatch.setattr(f"distill.{user}.EVALUATION_ROWS", 100)
     here = distill.run(DISK)
     assert here.teacher is not None
     forest = Forest(here.teacher)
@@ -508,9 +509,9 @@ def test_a_teacher_that_fails_leaves_no_half_of_an_entry(rows: Data, trained: Mo
     def fail(some: Any, layers: Any) -> Any:
         if len(some) > 1:
             raise RuntimeError("out of paper")
-        return own.answer(some, layers)
+        return own.respond(some, layers)
 
-    broken = replace(own, answer=fail)
+    broken = replace(own, respond=fail)
     with pytest.raises(RuntimeError, match="out of paper"):
         compute_outputs(broken, rows.train, [], 512, "cache")
     assert entries() == []
@@ -523,9 +524,9 @@ def test_where_another_run_was_faster_its_entry_counts(rows: Data, trained: Mode
     def slowly(some: Any, layers: Any) -> Any:
         if len(some) > 1:
             compute_outputs(own, rows.train, [], 512, "cache")
-        return own.answer(some, layers)
+        return own.respond(some, layers)
 
-    slow = replace(own, answer=slowly)
+    slow = replace(own, respond=slowly)
     found = compute_outputs(slow, rows.train, [], 512, "cache")
     np.testing.assert_array_equal(found.logits, own.logits(rows.train))
     assert len(entries()) == 1

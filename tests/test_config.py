@@ -293,7 +293,7 @@ def test_training_gets_the_threads_of_the_plan_or_of_the_environment(monkeypatch
     monkeypatch.setattr(fit, "team_of", counted)
     small("performance.threads=3")
     assert given == [1, 1]
-    monkeypatch.setattr(fit, "shared", lambda weights, rows: True)
+    monkeypatch.setattr(fit, "is_shared", lambda network, rows: True)
     small("performance.threads=3", "evidence.seeds=3", "evidence.workers=1")
     assert given[2:] == [3, 3] * 3
     monkeypatch.setenv("DISTILL_THREADS", "2")

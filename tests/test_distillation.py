@@ -20,7 +20,7 @@ from distill.nn.mlp import MLP
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array, Vector
 from distill.student import control_stages, control_terms
-from distill.student import view as seen_by
+from distill.student import student_data as seen_by
 from distill.system.rng import stream
 from distill.teacher import compute, sources
 from distill.train import fit as train
@@ -668,7 +668,7 @@ class Counted(Team):
 
     def run(self, function: Any, jobs: Any) -> None:
         """As every team."""
-        Counted.runs += self.together
+        Counted.runs += self.is_sharing
         super().run(function, jobs)
 
 

@@ -350,14 +350,14 @@ def test_with_noisy_labels_distillation_is_said_to_help() -> None:
 
 def failing(monkeypatch: pytest.MonkeyPatch, seeds: dict[int, Exception]) -> None:
     """Students of these seeds end with these errors, once their teachers are trained."""
-    original = pipeline.learn
+    original = pipeline.train_student
 
-    def learn(plan: Any, courses: Any, seen: Any, answers: Any, seed: int, *rest: Any) -> Any:
-        if seed in seeds:
-            raise seeds[seed]
-        return original(plan, courses, seen, answers, seed, *rest)
+    def train_student(plan: Any, stages: Any, rows: Any, outputs: Any, run: Run) -> Any:
+        if run.seed in seeds:
+            raise seeds[run.seed]
+        return original(plan, stages, rows, outputs, run)
 
-    monkeypatch.setattr(pipeline, "learn", learn)
+    monkeypatch.setattr(pipeline, "train_student", train_student)
 
 
 DIVERGED = distill.DivergedError("student: the loss is nan", "student")

@@ -92,6 +92,8 @@ def test_mathematics_imports_only_numpy_and_itself() -> None:
     allowed = {
         "numpy",
         "distill",
+        "abc",
+        "dataclasses",
         "math",
         "collections",
         "itertools",

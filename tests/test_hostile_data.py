@@ -824,7 +824,9 @@ def assembled(header: object, arrays: Mapping[str, Array]) -> bytes:
 
 Change = Callable[[dict[str, Any], dict[str, Array]], object]
 HEADERS: dict[str, list[Any]] = {
-    "format": [1, 3, 0, "2", None, [2], {}, 2.5],
+    "format": [1, 2, 4, 0, "2", None, [2], {}, 2.5],
+    "family": ["mlpx", "", None, 5, ["mlp"], {}],
+    "network": [None, 5, [], "mlp", {}, {"sizes": [2, 3, 2], "depth": 1}, {"size": [2, 3, 2]}],
     "sizes": [
         *(
             [],
@@ -841,7 +843,6 @@ HEADERS: dict[str, list[Any]] = {
         ),
         *([2, 0, 2], [2, 10**30, 2], [2, 10**12, 2], [[2, 3, 2]], None, 5, {}, [2, None, 2], [2, True, 2]),
     ],
-    "activation": ["tanh", None, 5],
     "classes": [[], ["a"], ["a", "b", "c"], ["a", "a"], [["a"], ["b"]], "ab", 5, None, {"a": 0, "b": 1}, [None, "a"]],
     "names": [["u"], ["u", "v", "w"], ["u", "u"], [1, 2], [["u"], ["v"]], "uv", 5, {"u": 0, "v": 1}, ["u", None]],
     "label": [1.5, [], {}, True, ["y"]],
@@ -869,11 +870,12 @@ VECTORS: dict[str, Callable[[Array], Array]] = {
 )
 def test_a_model_with_a_wrong_header(name: str, value: object, command: str, trained: bytes) -> None:
     header, arrays = parts(trained)
-    write("m.npz", assembled(header | {name: value}, arrays))
+    changed = {"network": {"sizes": value}} if name == "sizes" else {name: value}
+    write("m.npz", assembled(header | changed, arrays))
     assert_refused(ask_model(command), "m.npz: ")
 
 
-@pytest.mark.parametrize("name", ["format", "sizes", "activation", "classes", "names", "label", "scale"])
+@pytest.mark.parametrize("name", ["format", "family", "network", "classes", "names", "label", "scale"])
 def test_a_model_that_lacks_a_part_of_its_header(name: str, trained: bytes) -> None:
     header, arrays = parts(trained)
     del header[name]
@@ -909,7 +911,7 @@ def test_a_model_of_degenerate_sizes_that_fit_together(
     count = {0: 0, 1: 0, 2: 2, 3: 2}[len(sizes)]
     arrays = {name: np.ones(vectors) for name in ("offset", "factor", "fill")} | {"weights": np.ones(count, np.float32)}
     classes = header["classes"] if sizes else []
-    write("m.npz", assembled(header | {"sizes": sizes, "classes": classes}, arrays))
+    write("m.npz", assembled(header | {"network": {"sizes": sizes}, "classes": classes}, arrays))
     assert_refused(ask_model("predict"), "m.npz: ")
 
 

@@ -67,7 +67,24 @@ def test_equal_models_make_equal_files_and_the_header_is_plain_json(tmp_path: Pa
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         header = json.loads(archive.read("model.json"))
-    assert (header["sizes"], header["classes"], header["activation"]) == ([64, 16, 10], list(range(10)), "relu")
+    described = (header["format"], header["family"], header["network"])
+    assert described == (3, "mlp", {"sizes": [64, 16, 10]})
+    assert header["classes"] == list(range(10))
+
+
+def test_a_file_of_format_2_names_no_family_and_is_a_perceptron(tmp_path: Path, small_run: distill.Results) -> None:
+    small_run.teacher.save(tmp_path / "new.npz")
+    header = read_header(tmp_path / "new.npz")
+    del header["family"]
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = {name: file[name] for name in file.files if name != "model.json"}
+    old = header | {"format": 2, "sizes": header.pop("network")["sizes"], "activation": "relu"}
+    write_model(tmp_path / "old.npz", old, arrays)
+    model = distill.load_model(tmp_path / "old.npz")
+    assert (model.network, model.fingerprint()) == (small_run.teacher.network, small_run.teacher.fingerprint())
+    write_model(tmp_path / "old.npz", old | {"activation": "tanh"}, arrays)
+    with pytest.raises(distill.DataError, match="header cannot be right"):
+        distill.load_model(tmp_path / "old.npz")
 
 
 def test_a_bound_is_kept_in_the_file_and_a_file_without_one_means_what_it_meant(tmp_path: Path) -> None:
@@ -96,7 +113,7 @@ def test_a_bound_is_kept_in_the_file_and_a_file_without_one_means_what_it_meant(
 def test_a_bound_that_cannot_be_right_is_refused(tmp_path: Path, name: str, bad: np.ndarray) -> None:
     scaling = Scaling("standard", np.zeros(4), np.ones(4), np.zeros(4), **{name: bad})
     weights = Vector(MLP((4, 2)).shapes)
-    distill.Model(weights, (4, 2), scaling, (0, 1)).save(tmp_path / "model.npz")
+    distill.Model(weights, MLP((4, 2)), scaling, (0, 1)).save(tmp_path / "model.npz")
     with pytest.raises(distill.DataError, match=r"its limits cannot be right|must be \(4,\)"):
         distill.load_model(tmp_path / "model.npz")
 

@@ -857,7 +857,7 @@ def test_the_order_of_numbered_rows_is_no_part_of_the_results(digits: Digits) ->
 def test_the_fingerprint_changes_with_any_number(digits: Digits) -> None:
     changed = digits.z.copy()
     changed[digits.trained_on[3], 2] = np.nextafter(changed[digits.trained_on[3], 2], np.float32(9))
-    prints = {read(npy(one), digits.data).print for one in (digits.z, changed, digits.z[:, ::-1], digits.z[::-1])}
+    prints = {read(npy(one), digits.data).fingerprint for one in (digits.z, changed, digits.z[:, ::-1], digits.z[::-1])}
     assert len(prints) == 4
 
 

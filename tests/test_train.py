@@ -241,7 +241,7 @@ class Counted(Team):
 
     def run(self, function: Any, jobs: Any) -> None:
         """As every team."""
-        Counted.runs += self.together
+        Counted.runs += self.is_sharing
         super().run(function, jobs)
 
 
@@ -273,7 +273,7 @@ class Moody(Team):
 
     def record_time(self, seconds: float) -> None:
         """Whatever it took."""
-        self.together = not self.together
+        self.is_sharing = not self.is_sharing
 
 
 def test_helpers_that_come_and_go_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

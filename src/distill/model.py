@@ -45,6 +45,11 @@ class Model:
         return int(self.weights.flat.size)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of every layer, features and classes included."""
+        return self.network.units
+
+    @property
     def n_features(self) -> int:
         """Features per row."""
         return self.network.units[0]

@@ -46,8 +46,8 @@ def run(
     `config` is a Config, a mapping with the keys of a configuration file, or such a file's path; `overrides` are
     texts like "distillation.temperature=2". A file's run is kept in its run folder; a mapping's only where
     `output.folder` names one. `on_epoch(model, record)` is called with every epoch. `teachers` are objects by name,
-    anything with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does not know
-    is added to it. Of several seeds, one that cannot be run is reported and the others go on. Raises a DistillError:
+    anything with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does
+    not know is added to it. Of several seeds, one that cannot be run is reported and the others go on. Raises a DistillError:
     ConfigError, DataError, DivergedError, OutputError, or itself where a teacher learned nothing; TypeError for an
     object that lacks a method.
     """

@@ -130,7 +130,7 @@ class Tape:
         units = [w.shape[-2] for w in self.weights]
         whole = np.ones((batches * rows, self.weights[0].shape[-1]), dtype)
         self.x = whole[:, :-1]
-        self.inputs = list(whole.reshape(batches, rows, -1))
+        self.inputs = list(whole.reshape(batches, rows, whole.shape[1]))
         self.h = {k: np.ones((*stack, c + 1, rows), dtype) for k, c in enumerate(units[:-1], start=1)}
         self.slopes = {k: np.empty((*stack, c, rows), dtype) for k, c in enumerate(units, start=1)}
         self.alive = {k: np.empty_like(self.slopes[k]) for k in self.h}  # 1 where the ReLU lets through, else 0
@@ -223,4 +223,4 @@ def _shards(rows: int) -> list[slice]:
 
 def _stacked(array: Array) -> Array:
     """A network alone is a stack of one."""
-    return array.reshape(-1, *array.shape[-2:])
+    return array if array.ndim == 3 else array[None]

@@ -4,6 +4,7 @@ A family is a frozen dataclass of the numbers that describe one network. Trainin
 through `apply`. Positions are what logits stand for: the rows of a table.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -131,7 +132,7 @@ class Network(ABC):
     @property
     def size(self) -> int:
         """The number of weights and biases."""
-        return sum(int(np.prod(shape)) for shape in self.shapes.values())
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     def describe(self) -> dict[str, Any]:
         """Return what `restore` makes an equal network of, in terms of JSON."""
@@ -140,4 +141,6 @@ class Network(ABC):
     @classmethod
     def restore(cls, description: Mapping[str, Any]) -> Self:
         """Return the network of a description. Raises TypeError or ValueError for what describes none."""
+        if not isinstance(description, Mapping):
+            raise TypeError(f"a network described by {description!r}")
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in description.items()})
