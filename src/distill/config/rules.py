@@ -94,7 +94,7 @@ def columns() -> Rule:
     """Allow a list of columns, each by name or by index. It is read as a tuple."""
     return Rule(
         "a list of columns' names or indexes",
-        lambda v: type(v) is list and 1 <= len(v) <= 100_000 and all(map(COLUMN.accepts, v)),
+        lambda v: type(v) is list and len(v) <= 100_000 and all(map(COLUMN.accepts, v)),
         tuple,
     )
 
