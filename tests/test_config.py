@@ -1,8 +1,10 @@
-"""Configuration: two spellings, strict values, overrides, every key visibly acting. Faults: test_hostile_configs."""
+"""Configuration: two spellings, strict values, overrides, the effect of every key. Faults: test_hostile_configs."""
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ import distill
 from conftest import SMALL, blobs, small
 from distill import cli, config
 from distill.config.schema import SECTIONS, StudentPlan, TeacherPlan, Term, rules_of
-from distill.config.terms import OPTIONS, TERM_KEYS
+from distill.config.terms import LOSS_TRAITS, OPTIONS, TERM_KEYS
 from distill.config.yaml_nodes import scalar
+from distill.nn.features import FEATURES
+from distill.nn.losses import LOSSES
 from distill.system import processes
 from distill.train import fit
 from distill.train.threads import team_of
@@ -25,10 +29,10 @@ ROOT = Path(__file__).parents[1]
 
 
 def value_of(overrides: str, *path: str) -> Any:
-    found: Any = config.as_dict(config.load({}, [overrides]))
+    value: Any = config.as_dict(config.load({}, [overrides]))
     for name in path:
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
 def test_the_shipped_configuration_spells_out_the_defaults() -> None:
@@ -48,8 +52,7 @@ def test_the_shipped_configuration_spells_out_the_defaults() -> None:
     ],
 )  # fmt: skip
 def test_a_plain_scalar_is_what_it_plainly_is_or_else_its_text(text: str, value: object) -> None:
-    found = scalar(text)
-    assert (type(found), found) == (type(value), value)
+    assert (type(scalar(text)), scalar(text)) == (type(value), value)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,27 @@ def test_terms_take_what_they_leave_out_from_the_short_spelling() -> None:
     )
 
 
+@pytest.mark.parametrize("loss", LOSS_TRAITS)
+def test_the_facts_of_a_loss_are_those_of_its_function(loss: str) -> None:
+    traits, function = LOSS_TRAITS[loss], (LOSSES | FEATURES)[loss]
+    parameters = signature(function).parameters.values()
+    assert set(traits.parameters) == {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert traits.on == ("hidden layers" if loss in FEATURES else "logits")
+    assert ("layers" in traits.options) == (loss in FEATURES)
+    wide, narrow = np.eye(5), np.eye(5)[:, :3]
+    with pytest.raises(ValueError, match="adapter") if traits.same_units else nullcontext():
+        function(narrow, wide if loss in FEATURES else narrow, np.zeros(5, int))
+    assert traits.same_units or not traits.trains_adapter
+
+
+def test_the_table_of_losses_names_each_once_and_those_that_the_engine_treats_apart() -> None:
+    assert list(LOSS_TRAITS) == [*LOSSES, *FEATURES]
+    precomputable = {loss for loss, traits in LOSS_TRAITS.items() if traits.precomputable}
+    assert precomputable == {"cross_entropy", "response", "soft_cross_entropy"}
+    adapted = {loss for loss, traits in LOSS_TRAITS.items() if traits.same_units and not traits.trains_adapter}
+    assert adapted == {"novelty"}
+
+
 KEYS = st.fixed_dictionaries(
     {},
     optional={
@@ -156,7 +180,7 @@ def result(*path: str) -> Probe:
 STUDENT, TEACHER = result("student_val_ce"), result("teacher_val_ce")
 STEPS = result("timings", "student", "steps")
 
-# key -> (override, what it moves, what it must leave alone)
+# key -> (override, what it changes, what it must not change)
 ELSEWHERE = ("load", "predictions", "kind", "python", "generations")
 ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     "distillation.teacher_hidden": ("[8, 9]", result("teacher_params"), result("student_params")),
@@ -183,8 +207,8 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     "evidence.seeds": ("2", lambda r: len(r["seeds"]), STUDENT),
     "data.scale": ("minmax", STUDENT, STEPS),
     **{
-        f"{section}.{key}": (override, moved, kept)
-        for section, moved, kept in (
+        f"{section}.{key}": (override, changes, stays)
+        for section, changes, stays in (
             ("teachers.teacher", TEACHER, result("control_val_ce")),
             ("student", STUDENT, TEACHER),
         )
@@ -212,7 +236,7 @@ ACTS: dict[str, tuple[str, Probe, Probe | None]] = {
     "student.peers": ("1", STUDENT, TEACHER),
     "student.stages": ("[{epochs: 1}, {epochs: 1, learning_rate: 0.001}]", STUDENT, TEACHER),
     "student.terms": ("[{loss: cross_entropy, weight: 2}]", STUDENT, TEACHER),
-    # more than any default: one a core
+    # more than the default, which is one per core
     "performance.threads": (str((os.cpu_count() or 1) + 1), result("machine", "threads"), STUDENT),
 }
 
@@ -222,10 +246,10 @@ def test_the_key_acts_and_only_where_it_should(
     key: str, small_run: distill.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DISTILL_THREADS", raising=False)
-    value, moved, kept = ACTS[key]
-    changed = small(f"{key}={value}")
-    assert moved(changed) != moved(small_run)
-    assert kept is None or kept(changed) == kept(small_run)
+    value, changes, stays = ACTS[key]
+    run = small(f"{key}={value}")
+    assert changes(run) != changes(small_run)
+    assert stays is None or stays(run) == stays(small_run)
 
 
 @pytest.mark.parametrize("where", ["distillation", "teachers.teacher", "student"])
@@ -260,9 +284,9 @@ def test_unlabelled_rows_are_used_or_dropped() -> None:
 
 def test_a_shared_teacher_keeps_teacher_and_split_over_the_seeds() -> None:
     apart, shared = (small("evidence.seeds=3", f"evidence.share_teacher={what}") for what in ("false", "true"))
-    assert len({one["teacher_ce"] for one in apart["seeds"]}) == 3
-    assert len({one["teacher_ce"] for one in shared["seeds"]}) == 1
-    assert len({one["student_ce"] for one in shared["seeds"]}) == 3
+    assert len({seed["teacher_ce"] for seed in apart["seeds"]}) == 3
+    assert len({seed["teacher_ce"] for seed in shared["seeds"]}) == 1
+    assert len({seed["student_ce"] for seed in shared["seeds"]}) == 3
 
 
 def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,24 +305,23 @@ def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_training_gets_the_threads_of_the_plan_or_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Teacher, and student with control, wherever a step is large enough to be shared; so for further seeds, where they
-    follow one another."""
+    """So do teacher and student where a step is large enough to be shared, and further seeds in one process."""
     monkeypatch.delenv("DISTILL_THREADS", raising=False)
-    given: list[int] = []
+    counts: list[int] = []
 
     def counted(threads: int) -> Any:
-        given.append(threads)
+        counts.append(threads)
         return team_of(threads)
 
     monkeypatch.setattr(fit, "team_of", counted)
     small("performance.threads=3")
-    assert given == [1, 1]
+    assert counts == [1, 1]
     monkeypatch.setattr(fit, "is_shared", lambda network, rows: True)
     small("performance.threads=3", "evidence.seeds=3", "evidence.workers=1")
-    assert given[2:] == [3, 3] * 3
+    assert counts[2:] == [3, 3] * 3
     monkeypatch.setenv("DISTILL_THREADS", "2")
     small("performance.threads=3")
-    assert given[8:] == [2, 2]
+    assert counts[8:] == [2, 2]
 
 
 def csv_file(path: Path, header: str = "", label_first: bool = False) -> Path:
@@ -346,8 +369,8 @@ def test_the_keys_of_data_act(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
     path = in_tmp / "plan.yaml"
     path.write_text(config.dump(config.load(SMALL)).replace("folder: null", "folder: elsewhere/run"))
-    assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=deep/er/own.log"]) == 0
-    quiet = (in_tmp / "deep/er/own.log").read_text()
+    assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=deep/er/run.log"]) == 0
+    quiet = (in_tmp / "deep/er/run.log").read_text()
     assert (in_tmp / "elsewhere/run/results.json").exists()
     assert not (in_tmp / "logs").exists()
     assert " - INFO - " in quiet
@@ -355,7 +378,7 @@ def test_the_keys_of_logging_and_output_act(in_tmp: Path) -> None:
     assert cli.main(["--config", str(path), "--quiet", "--set", "logging.level=DEBUG"]) == 0
     assert " - distill.report.record - DEBUG - teacher: epoch 1" in (in_tmp / "logs/app.log").read_text()
     assert cli.main(["--config", str(path), "--quiet", "--set", "logging.file=null", "--set", "output.folder=b"]) == 0
-    assert sorted(one.name for one in in_tmp.iterdir()) == ["b", "deep", "elsewhere", "logs", "plan.yaml"]
+    assert sorted(path.name for path in in_tmp.iterdir()) == ["b", "deep", "elsewhere", "logs", "plan.yaml"]
 
 
 def test_no_key_is_without_a_test_of_its_effect() -> None:
@@ -373,4 +396,4 @@ def test_no_key_is_without_a_test_of_its_effect() -> None:
     }
     assert tested == keys | {"student.terms", "student.stages"}
     assert TERM_KEYS.keys() == {"loss", "weight", "final_weight", "weight_schedule", *OPTIONS}
-    assert {one.name for one in fields(config.Config)} == {*SECTIONS, "teachers", "student"}
+    assert {section.name for section in fields(config.Config)} == {*SECTIONS, "teachers", "student"}

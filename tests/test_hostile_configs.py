@@ -1,4 +1,4 @@
-"""Mistaken and hostile configurations: each is answered with exit code 2, one placed message per fault, no traceback.
+"""Mistaken and hostile configurations: each ends with exit code 2, one placed message per fault and no traceback.
 
 Also the command line around them: overrides, environment variables, words that mean nothing, outputs that cannot be.
 """
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 def ask(*argv: str) -> Answer:
-    """Run one command line; argparse's own way out counts as an exit code, anything else that is raised does not."""
+    """Run one command line. The SystemExit of argparse counts as an exit code; any other exception is raised."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -62,11 +62,11 @@ def ask(*argv: str) -> Answer:
 def check(text: str | bytes, *sets: str) -> Answer:
     """`distill check` of such a config.yaml in the working directory."""
     Path("config.yaml").write_bytes(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text)
-    return ask("check", *(f"--set={one}" for one in sets))
+    return ask("check", *(f"--set={override}" for override in sets))
 
 
 def assert_faults(answer: Answer, expected: list[str], prefix: str = "config.yaml:") -> None:
-    """Exit code 2 and a line an expectation, in that order. Of a line is said how it begins … what … else it says."""
+    """Assert exit code 2 and one line per expectation, in order: "how it begins … a part … another part"."""
     assert answer.code == 2
     assert len(answer.lines) == len(expected), answer.lines
     for line, wanted in zip(answer.lines, expected, strict=True):
@@ -79,7 +79,7 @@ def assert_faults(answer: Answer, expected: list[str], prefix: str = "config.yam
 
 @pytest.fixture(autouse=True)
 def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A folder of its own with a good CSV file in it, and no variable from outside."""
+    """Work in a new folder with a good CSV file, without environment variables of the program."""
     monkeypatch.chdir(tmp_path)
     for name in ("CONFIG", "LOG_LEVEL", "THREADS", "DATA"):
         monkeypatch.delenv(f"DISTILL_{name}", raising=False)
@@ -202,7 +202,7 @@ def test_a_wrong_value_is_one_fault_at_its_place(path: str, value: str, allowed:
         ("logging.file", "5", "(put it in quotes)"),
     ],
 )
-def test_what_was_probably_meant_is_said(path: str, value: str, hint: str) -> None:
+def test_a_message_says_what_was_probably_meant(path: str, value: str, hint: str) -> None:
     answer = check("{}: {{{}: {}}}\n".format(*path.split("."), value))
     assert_faults(answer, [f"1: … {path}: … {hint}"])
 
@@ -222,7 +222,7 @@ TERMS = "student:\n  terms:\n"
 SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
     # Keys that do not exist.
     "section misspelt": ("distilation: {}\n", ["1:1: distilation: unknown key; did you mean 'distillation'?"]),
-    "section unheard of": ("x: 1\n", ["1:1: x: unknown key; allowed: logging, distillation, data, teachers, student,"]),
+    "section unknown": ("x: 1\n", ["1:1: x: unknown key; allowed: logging, distillation, data, teachers, student,"]),
     "section in capitals": ("\nLOGGING: {}\n", ["2:1: LOGGING: unknown key; "]),
     "section with a dot": (".data: {}\n", ["1:1: .data: unknown key; did you mean 'data'?"]),
     "key without its section": ("temperature: 3\n", ["1:1: temperature: unknown key; it belongs in distill"]),
@@ -310,7 +310,7 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
     "term is null": (f"{TERMS}  -\n  - loss: response\n", ["3: … : student.terms[0]: "]),
     "term is an empty mapping": ("student: {terms: [{}]}", ["1:19: student.terms[0]: no loss is named; add loss: "]),
     "term without a loss": (f"{TERMS}  - weight: 1\n", ["3:5: student.terms[0]: no loss is named; add loss: "]),
-    "loss unheard of": (
+    "loss unknown": (
         f"{TERMS}  - loss: hinge\n",
         ["3:11: student.terms[0].loss: 'hinge' is a text; must be one of cross_entropy, response"],
     ),
@@ -333,11 +333,11 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
         f"{TERMS}  - {{loss: response}}\n  - {{loss: cross_entropy, temperature: 2}}\n",
         ["4:27: student.terms[1].temperature: does not act in cross_entropy; remove it"],
     ),
-    "teacher where none is heard": (
+    "teacher of a term on labels": (
         "student: {terms: [{loss: cross_entropy, teacher: teacher}]}",
         ["1:41: student.terms[0].teacher: does not act in cross_entropy; remove it"],
     ),
-    "teacher unheard of": (
+    "teacher unknown": (
         "teachers: {big: {}}\nstudent: {terms: [{loss: response, teacher: bgi}]}",
         ["2:45: student.terms[0].teacher: there is no teacher 'bgi'; must be one of big"],
     ),
@@ -399,7 +399,7 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
     "INI": ("[data]\nsource = rows.csv\n", [f"2: … {NO_YAML}"]),
     "template": ("data: {{ source }}\n", ["1:8: a key must be a word; "]),
     "merge conflict": ("<<<<<<< HEAD\ndata: {}\n=======\n", [f"2: … {NO_YAML}"]),
-    "escape unheard of": (r'data: {source: "C:\data\rows.csv"}', [f"1: … {NO_YAML}"]),
+    "escape unknown": (r'data: {source: "C:\data\rows.csv"}', [f"1: … {NO_YAML}"]),
     # Bytes.
     "Latin-1": ("data: {source: é.csv}".encode("latin-1"), ["1:16: byte 0xe9 is not UTF-8; save the file as UTF-8"]),
     "Latin-1 after other letters": (b"# \xc3\xa9\n# \xc3\xa9 \xe9\n", ["2:5: byte 0xe9 is not UTF-8"]),
@@ -427,7 +427,7 @@ SHAPES: dict[str, tuple[str | bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize(("text", "expected"), SHAPES.values(), ids=SHAPES)
-def test_a_wrong_shape_is_told_with_its_place(text: str | bytes, expected: list[str]) -> None:
+def test_a_wrong_shape_is_reported_with_its_place(text: str | bytes, expected: list[str]) -> None:
     answer = check(text)
     assert_faults(answer, expected)
     assert all(PLACED.fullmatch(line) for line in answer.lines), answer.lines
@@ -784,7 +784,7 @@ def test_an_output_file_that_cannot_be(output: str) -> None:
     assert len(answer.lines) == 1
     assert answer.lines[0].startswith("error: ")
     assert (Path("config.yaml").read_text(), Path("rows.csv").read_text()) == (TINY, ROWS), "an input was overwritten"
-    assert not Path("runs").exists(), "told only after the training"
+    assert not Path("runs").exists(), "reported only after the training"
 
 
 @pytest.mark.parametrize("file", [".", "rows.csv/x", LONG, "loop", "/proc/nowhere/x", "config.yaml", "rows.csv"])
@@ -831,7 +831,7 @@ def test_a_log_file_that_cannot_be(file: str) -> None:
     ],
 )
 def test_an_extreme_run_ends_in_a_documented_way(extreme: str) -> None:
-    # Warnings are errors here: neither NumPy nor anything else may grumble on its own.
+    # Warnings are errors here: neither NumPy nor anything else may warn.
     keys = {"teacher_hidden": 4, "teacher_epochs": 3, "student_epochs": 3} | {"student_hidden": 3}
     base = ", ".join(f"{name}: {value}" for name, value in keys.items() if f"{name}:" not in extreme)
     text = f"logging: {{file: null}}\ndata: {{source: rows.csv}}\ndistillation: {{{base}, {extreme}}}\n"
@@ -942,9 +942,9 @@ def mutated_bytes(draw: st.DrawFn) -> bytes:
 
 
 def assert_documented(text: str | bytes) -> None:
-    """Sound, or faults of the documented shape, or data that the plan asks for and the disk does not have."""
+    """Assert a valid plan, or faults of the documented shape, or data that the plan names and the disk lacks."""
     Path("config.yaml").write_text(VALID)
-    sound = distill.load_config("config.yaml")
+    valid = distill.load_config("config.yaml")
     answer = check(text)
     assert answer.code in (0, 2, 4)
     assert all(line.isprintable() for line in answer.lines), answer.lines
@@ -960,8 +960,8 @@ def assert_documented(text: str | bytes) -> None:
         assert len(answer.lines) == 1
         assert answer.lines[0].startswith("error: ")
         plan = distill.load_config("config.yaml")
-        asked, before = [(one.data, one.distillation.max_samples) for one in (plan, sound)]
-        assert asked != before, "the data were sound, and are asked for as before"
+        after, before = [(each.data, each.distillation.max_samples) for each in (plan, valid)]
+        assert after != before, "the data are valid, and the plan names the same"
 
 
 @FUZZ

@@ -6,7 +6,7 @@ PLACE = re.compile(r":(\d{1,9}):(\d{1,9}): ")
 
 
 class Faults:
-    """Collects one message a mistake, and the paths of the keys in which the mistakes lie."""
+    """Collect one message per mistake, and the paths of the keys in which the mistakes lie."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

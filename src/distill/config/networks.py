@@ -30,7 +30,7 @@ RESERVED = ("student", "control", PEERS)
 
 
 def read_teachers(entry: Entry, reading: Reading) -> dict[str, TeacherPlan]:
-    """Return the teachers by name; several generations of one become as many teachers."""
+    """Return the teachers by name. A teacher of several generations becomes as many teachers."""
     faults = reading.faults
     teachers: dict[str, TeacherPlan] = {}
     for name, item in (read_entries(entry.node, "teachers", None, faults) or {"teacher": ABSENT}).items():
@@ -186,18 +186,15 @@ def _read_training(
 ) -> Plan:
     """Return a network's plan from its own values and, for the rest, those of the short spelling.
 
-    `replaced` keys act on no stage, so that those of the short spelling do not count as used.
+    Every stage replaces the `replaced` keys, so that those of the short spelling do not count as used.
     """
     role = "teacher" if kind is TeacherPlan else "student"
     short_keys = {name: f"{role}_{name}" if name in ("hidden", "epochs") else name for name in rules_of(Training)}
     inherited = {name: getattr(reading.short, short) for name, short in short_keys.items() if name not in values}
     reading.used_short_keys.update(short_keys[name] for name in inherited if name not in replaced)
     plan = kind(**(inherited | values))
-    if (
-        plan.optimizer == "adam"
-        and values.get("momentum") is not None
-        and reading.faults.is_valid(path, "distillation")
-    ):
+    acts = plan.optimizer == "sgd" or values.get("momentum") is None
+    if not acts and reading.faults.is_valid(path, "distillation"):
         what = "acts only with optimizer: sgd, but this network uses adam; remove it or set the optimizer"
         reading.faults.add(node.value["momentum"].where, f"{path}.momentum", what)
     momentum = None if plan.optimizer == "adam" else 0.9 if plan.momentum is None else plan.momentum

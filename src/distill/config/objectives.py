@@ -1,4 +1,4 @@
-"""Read nodes into the terms of an objective. `terms` has the facts that this relies on."""
+"""Read nodes into the terms of an objective. What each loss takes is in `terms`."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,11 +128,11 @@ def _read_teachers(named: Shares | None, node: Node, path: str, loss: str, scope
 
 
 def check_teachers_exist(node: Node, choices: Iterable[str], path: str, faults: Faults) -> None:
-    """Report every name in a name, a list or a map of names that is none of the choices, also one of weight 0."""
+    """Report the names in a name, a list or a map of names that are none of the choices, also those of weight 0."""
     choices, names = list(choices), plain_value(node)
     for name in names if isinstance(names, dict) else as_list(names):
         if name not in choices and faults.is_valid("teachers", "teacher"):
-            advice = f"must be one of {', '.join(choices)}" if choices else "there is none"
+            advice = f"must be one of {', '.join(choices)}" if choices else "list it first, or remove this"
             above = " listed above it" if path.startswith("teachers.") else ""
             faults.add(node.where, path, f"there is no teacher {name!r}{above}; {advice}")
 

@@ -1,6 +1,6 @@
-"""Read the whole plan of a run from its nodes, and check what no single key can tell.
+"""Read the whole plan of a run from its nodes, and check keys against each other.
 
-A key that would silently do nothing is a fault.
+A key that would do nothing is a fault.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ NOT_OF_A_NETWORK = ("train_ratio", "max_samples", "random_seed", "weak_teacher")
 
 
 def read_config(tree: Node, file: str | None, faults: Faults) -> Config:
-    """Return the plan; it holds only where no fault was added. `file` is the one that it was read from, if any."""
+    """Return the plan, which is usable only if no fault was added. `file` is the YAML file of the tree, if any."""
     sections = read_entries(tree, "", TOP_LEVEL, faults)
     values: dict[str, dict[str, Any]] = {
         name: read_values(sections[name].node, name, rules_of(section), faults) if name in sections else {}

@@ -108,7 +108,7 @@ class _HaltError(Exception):
 
 
 class _Parser:
-    """Turns the events of one document into nodes."""
+    """Turn the events of one document into nodes."""
 
     def __init__(self, text: str, name: str, faults: Faults, one_place: bool) -> None:
         # The parser in Python is the same with and without libyaml, and reads no further than it is asked to, so that
