@@ -1,0 +1,350 @@
+"""What holds of every loss, with every option that changes its formula: one law a test, all cases within it."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+import pytest
+
+from distill.nn.features import FEATURES, SAME_UNITS
+from distill.nn.losses import LOSSES
+from distill.nn.vector import Array
+from loss_cases import ANY_WIDTH, AUTOGRAD, CASES, GOLDEN, WITH_LABELS, Case, assert_close, assert_slope, cases
+
+SAFE = {"all": "raise", "under": "ignore"}  # for np.errstate: a probability may underflow, nothing else may go wrong
+
+# What each is blind to follows from what it measures by. The angle of a single row: a scale of each row's own. Inner
+# products or distances, in units of their own: only one scale for all. Relations between rows: a rotation. Distances
+# and angles between rows: also where the origin is.
+SCALED_BY_ROW = ("cosine", "attention", "probabilistic", "contrast", "novelty")
+SCALED = ("similarity", "relation_distance", "relation_angle")
+MOVED = ("relation_distance", "relation_angle")
+ROW_BY_ROW = (*sorted(LOSSES.keys() - {"dist"}), "hint", "cosine", "attention", "novelty")
+DEFAULTS = {"temperature": 4, "t_squared": True, "smoothing": 0, "beta": 0.5, "target": 1, "others": 8}
+DEFAULTS |= {"inter": 1, "intra": 1, "tau": 0.1, "margin": 0.5}
+
+
+# --- values and gradients ---------------------------------------------------------------------------------------------
+
+
+def test_values_are_the_golden_ones() -> None:
+    student, teacher, labels = (np.array(part) for part in GOLDEN["fixture"].values())
+    limit = GOLDEN["response_high_T_limit"]
+    by_t = {
+        key: {float(t): x for t, x in rows.items()}
+        for key, rows in GOLDEN.items()
+        if key[:8] == "response" and rows != limit
+    }
+    for loss, options, value in (
+        ("cross_entropy", {}, GOLDEN["cross_entropy"]),
+        *(("response", {"temperature": t}, value) for t, value in by_t["response"].items()),
+        *(("response", {"temperature": t, "t_squared": False}, x) for t, x in by_t["response_without_T2"].items()),
+        ("reverse_kl", {"temperature": 1.0}, GOLDEN["reverse_kl_T1"]),
+        *(
+            ("jensen_shannon", {"temperature": 1, "beta": float(b.split()[0])}, x)
+            for b, x in GOLDEN["jsd_generalised"].items()
+        ),
+        ("decoupled", {"others": 0.0}, GOLDEN["dkd_T4"]["tckd"]),
+        ("decoupled", {"target": 0.0, "others": 1.0}, GOLDEN["dkd_T4"]["nckd"]),
+        ("decoupled", {}, GOLDEN["dkd_T4"]["alpha1_beta8"]),
+    ):
+        assert LOSSES[loss](student, teacher, labels, **options)[0] == pytest.approx(value, rel=1e-9), (loss, options)
+    for t, norm in by_t["response_gradient_norm"].items():
+        assert np.linalg.norm(LOSSES["response"](student, teacher, temperature=t)[1]) == pytest.approx(
+            norm, rel=1e-9
+        ), t
+    assert LOSSES["response"](student, teacher, temperature=1e4)[0] == pytest.approx(limit, rel=1e-4)
+    centred = (z - z.mean(axis=1, keepdims=True) for z in (student, teacher))
+    assert LOSSES["logit_mse"](*centred)[0] == pytest.approx(4 * limit, rel=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "losses"), [("logits", LOSSES), ("features", FEATURES)])
+def test_values_and_gradients_are_those_of_automatic_differentiation(kind: str, losses: dict[str, object]) -> None:
+    """Some rows of the features are zeros."""
+    fixture = {side: np.array(rows) for side, rows in AUTOGRAD[kind]["fixture"].items()}
+    assert {row["loss"] for row in AUTOGRAD[kind]["references"]} == losses.keys()
+    for row in AUTOGRAD[kind]["references"]:
+        case, side = Case(row["loss"], row["options"]), row.get("teacher", "teacher")
+        found = case(fixture["student"], fixture[side], fixture.get("labels"))
+        assert_close((case, side), found, (row["value"], row["gradient"]), rtol=1e-10, atol=1e-13)
+
+
+def test_the_gradient_is_that_of_central_differences() -> None:
+    for case in CASES:
+        for n in (1, 2, 3, 32):
+            student, teacher, labels = case.batch(n)
+            gradient = case(student, teacher, labels)[1]
+            for seed in range(3):
+                # Rounding leaves 1e-10 or so where there is no slope at all, as for DIST by class in a batch of two.
+                assert_slope((case, n), lambda x: case(x, teacher, labels)[0], student, gradient, seed, atol=2e-10)  # noqa: B023
+
+
+def test_a_row_of_zeros_and_two_equal_rows_do_not_spoil_the_gradient_of_other_rows() -> None:
+    within = np.isin(np.arange(8), [0, 1, 3, 6, 7])[:, None]  # those that are moved; at the rest there may be a kink
+    for case in cases(*FEATURES):
+        student, teacher, _ = case.batch(8)
+        student[2], student[4], teacher[6:] = 0, student[5], 0
+        gradient = case(student, teacher)[1]
+        assert case.loss not in SCALED_BY_ROW or not gradient[2].any(), case
+        for seed in range(3):
+            assert_slope(case, lambda x: case(x, teacher)[0], student, gradient, seed, within, atol=1e-11)  # noqa: B023
+
+
+def test_a_batch_is_worth_the_mean_of_its_rows_that_have_a_label_where_labels_matter() -> None:
+    for case in cases(*ROW_BY_ROW):
+        batch = case.batch(7)
+        rows = np.flatnonzero(batch[2] >= 0) if case.loss in WITH_LABELS else np.arange(7)
+        alone = [case(*(part[i : i + 1] for part in batch)) for i in rows]
+        gradient = np.zeros_like(batch[0])
+        gradient[rows] = np.concatenate([slope for _, slope in alone]) / len(rows)
+        assert_close(case, case(*batch), (np.mean([value for value, _ in alone]), gradient))
+        assert case.loss not in WITH_LABELS or not case(*batch)[1][batch[2] < 0].any(), case
+
+
+def test_without_any_label_there_is_no_loss() -> None:
+    for case in cases(*WITH_LABELS):
+        for dtype in (np.float32, np.float64):
+            student, teacher, _ = (part.astype(dtype) for part in case.batch(4))
+            with np.errstate(all="raise"):
+                value, gradient = case(student, teacher, np.full(4, -1))
+            assert (value, gradient.dtype, gradient.shape, gradient.any()) == (0, dtype, student.shape, False), case
+
+
+def test_the_options_are_those_of_the_documentation_and_do_what_they_say() -> None:
+    for loss, f in (LOSSES | FEATURES).items():
+        for name, option in list(inspect.signature(f).parameters.items())[3:]:
+            assert option.default == DEFAULTS[name], (loss, name)
+    student, teacher, _ = Case("response", {}).batch(6)
+    for loss in ("response", "soft_cross_entropy", "reverse_kl", "jensen_shannon"):
+        value, gradient = LOSSES[loss](student, teacher, temperature=3.0, t_squared=False)
+        assert_close(loss, LOSSES[loss](student, teacher, temperature=3.0), (9 * value, 9 * gradient))
+    for beta, loss in ((0.0, "response"), (1.0, "reverse_kl")):
+        for options in ({"temperature": 3.0, "t_squared": False}, {"temperature": 2.0}):
+            expected = LOSSES[loss](student, teacher, **options)
+            assert_close(beta, LOSSES["jensen_shannon"](student, teacher, beta=beta, **options), expected, 0, 0)
+    two = LOSSES["decoupled"](student[:, :2], teacher[:, :2], np.arange(6) % 2, others=5.0)  # there are no others
+    assert_close("two classes", two, LOSSES["response"](student[:, :2], teacher[:, :2]))
+
+
+def test_a_student_that_is_its_teacher_gets_no_gradient() -> None:
+    """Nor does it cost anything, whatever the rounding, and that prints without a sign; but for four losses."""
+    for case in (case for case in CASES if case.loss not in ("cross_entropy", "contrast")):
+        for n in (1, 2, 3, 32):
+            teacher = case.batch(n)[0]
+            value, gradient = case(teacher.copy(), teacher, np.arange(n) % 5)
+            least = 1 - case.options.get("margin", 0.5) if case.loss == "novelty" else 0.0
+            assert_close(
+                (case, n), (value, gradient), (value if case.loss[:4] == "soft" else least, 0 * teacher), 0, 1e-12
+            )
+    rng = np.random.default_rng(0)
+    for case in CASES:
+        for dtype, size in ((dtype, size) for dtype in ("f4", "f8") for size in (1e-3, 1, 50, 1e4)):
+            for _ in range(8):
+                z = (rng.normal(size=(7, 5)) * size).astype(dtype)
+                value, _ = case(z, z * z.dtype.type(1 + 1e-7), z.argmax(axis=1))
+                assert f"{value:+.4f}"[0] == "+", (case, dtype, size)
+
+
+# --- what makes no difference -----------------------------------------------------------------------------------------
+
+
+def moves(case: Case, x: Array, y: Array, labels: Array) -> Iterator[tuple[str, list[Array], Callable[[Array], Array]]]:
+    """Yield what a loss is blind to: its name, student, teacher and labels so moved, and where the gradient goes."""
+    rng = np.random.default_rng(0)
+    rows, columns = rng.permutation(len(x)), rng.permutation(x.shape[1])
+    each, turn = rng.uniform(0.1, 10, size=(len(x), 1)), np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    yield "the order of rows", [x[rows], y[rows], labels[rows]], lambda g: g[rows]
+    if x.shape == y.shape:
+        renumbered = np.where(labels < 0, -1, np.argsort(columns)[labels])
+        yield "the order of columns", [x[:, columns], y[:, columns], renumbered], lambda g: g[:, columns]
+    if case.loss in LOSSES.keys() - {"logit_mse"}:
+        yield "a constant added to a row", [x + 9 * each, y - 5 * each, labels], lambda g: g
+    if case.loss in SCALED_BY_ROW:
+        yield "the length of a row", [each * x, y / each, labels], lambda g: g / each
+    if case.loss in SCALED:
+        yield "the scale of all rows", [7 * x, y / 3, labels], lambda g: g / 7
+    if case.loss in ANY_WIDTH:
+        yield "a rotation, and silent units", [x @ turn, np.hstack([y, 0 * y]), labels], lambda g: g @ turn
+    if case.loss in MOVED:
+        yield "the origin", [x + 1000, y - 1000, labels], lambda g: g
+    if case.loss == "attention":
+        yield "signs", [x * (signs := np.sign(rng.normal(size=x.shape))), -y, labels], lambda g: g * signs
+
+
+def test_what_a_loss_is_blind_to_makes_no_difference() -> None:
+    for case in CASES:
+        batch = case.batch(9)
+        value, gradient = case(*batch)
+        for what, moved, back in moves(case, *batch):
+            assert_close((case, what), case(*moved), (value, back(gradient)), rtol=1e-6, atol=1e-9)
+
+
+def test_what_a_loss_does_not_look_at_may_be_left_out_and_what_it_looks_at_stays_as_it_was() -> None:
+    for case in CASES:
+        batch = student, teacher, labels = case.batch(6)
+        for array in batch:
+            array.flags.writeable = False
+        value, gradient = case(*batch)
+        rest = (student, None, labels) if case.loss == "cross_entropy" else (student, teacher)
+        if case.loss != "decoupled":
+            assert_close(case, case(*rest), (value, gradient), rtol=0, atol=0)
+        gradient += 1  # the caller may write to it: nobody else holds it
+        assert not any(np.shares_memory(gradient, array) for array in batch), case
+
+
+# --- shapes -----------------------------------------------------------------------------------------------------------
+
+
+def both(*shapes: tuple[int, ...]) -> str:
+    """Return what matches a message that states all of these shapes, in this order."""
+    return ".*".join(re.escape(str(shape)) for shape in shapes)
+
+
+def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
+    """Apart from the first two of each row, these are shapes that NumPy would broadcast without a word."""
+    assert set(ANY_WIDTH) == FEATURES.keys() - SAME_UNITS
+    student, labels = np.zeros((2, 4)), np.array([0, 1])
+    for case in (case for case in cases(*LOSSES) if case.loss != "cross_entropy"):
+        for shape in ((2, 3), (3, 4), (1, 4), (2, 1), (4,), ()):
+            with pytest.raises(ValueError, match=both((2, 4), shape)):
+                case(student, np.zeros(shape), labels)
+    for case in cases(*WITH_LABELS):
+        for shape in ((3,), (2, 4), (1,), (2, 1), ()):
+            with pytest.raises(ValueError, match=both((2, 4), (2,), shape)):
+                case(student, student, np.zeros(shape, int))
+    for loss, f in FEATURES.items():
+        misfits = [((4, 6), shape) for shape in ((3, 6), (5, 6), (1, 6), (6,), ())]
+        misfits += [((4,), (4,)), ((4, 2, 3), (4, 2, 3)), *(((4, 6), (4, w)) for w in (1, 5, 7) if loss in SAME_UNITS)]
+        for shapes in misfits:
+            with pytest.raises(ValueError, match=both(*shapes) + (".*adapter" if loss in SAME_UNITS else "")):
+                f(*map(np.ones, shapes))
+
+
+# --- float32 ----------------------------------------------------------------------------------------------------------
+
+
+def test_float32_gives_what_float64_gives() -> None:
+    """Of rows that coincide as well."""
+    for case in CASES:
+        for twice in (1, 2):
+            student, teacher, labels = (np.concatenate([part] * twice) for part in case.batch(16))
+            value, gradient = case(student.astype("f4"), teacher.astype("f4"), labels)
+            assert (type(value), gradient.dtype) == (float, np.float32), case
+            exact, slope = case(student.astype("f4").astype(float), teacher.astype("f4").astype(float), labels)
+            assert value == pytest.approx(exact, rel=1e-3 if case.loss in LOSSES else 1e-5, abs=1e-6), case
+            np.testing.assert_allclose(gradient, slope, atol=1e-4 * np.abs(slope).max(), err_msg=str(case))
+
+
+EXTREME_LOGITS = {
+    "opposite": ([[1e4, -1e4, 0], [-1e4, 1e4, 0]], [[-1e4, 1e4, 0], [1e4, -1e4, 0]]),
+    "alike": ([[1e4, -1e4, 0], [-1e4, 1e4, 0]], [[1e4, -1e4, 0], [-1e4, 1e4, 0]]),
+    "a sure teacher": ([[0.3, -1, 0], [0, 1, 0.5]], [[1e4, -1e4, -1e4], [-1e4, -1e4, 1e4]]),
+    "a sure student": ([[1e4, -1e4, -1e4], [-1e4, -1e4, 1e4]], [[0.3, -1, 0], [0, 1, 0.5]]),
+    "equal and large": ([[1e4, 1e4, 1e4], [-1e4, -1e4, -1e4]], [[-1e4, -1e4, -1e4], [1e4, 1e4, 1e4]]),
+    "on the brink of underflow": ([[0, -95, -103], [-400, 0, -88]], [[-103, 0, -87], [-89, -100, 0]]),
+    "zeros": ([[0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 0, 0]]),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_float32_is_safe_at_extreme_logits(loss: str) -> None:
+    for case, (name, sides) in ((case, item) for case in cases(loss) for item in EXTREME_LOGITS.items()):
+        for n, labels in ((n, np.array(y[:n])) for n in (1, 2) for y in ([0, 1], [1, 2], [2, 0])):
+            student, teacher = (np.array(z, np.float32)[:n] for z in sides)
+            with np.errstate(**SAFE):
+                found = case(student, teacher, labels)
+            assert np.isfinite([found[0], *found[1].ravel()]).all(), (case, name)
+            # Whether a class of probabilities near 1e-38 varies at all is a matter of precision.
+            if loss != "dist" or "underflow" not in name:
+                exact = case(student.astype(float), teacher.astype(float), labels)
+                assert_close((case, name), found, exact, rtol=1e-4, atol=1e-5)
+    student = np.array([[1e30, -1e30, 0], [-1e30, 1e30, 0]], np.float32)
+    if loss in ("cross_entropy", "response", "soft_cross_entropy"):  # any size, where only the student may be wrong
+        with np.errstate(**SAFE):
+            value, gradient = LOSSES[loss](student, -student, np.array([1, 0]))
+        assert np.isfinite([value, *gradient.ravel()]).all()
+
+
+def extreme_features(n: int) -> dict[str, tuple[Array, Array]]:
+    student, teacher, _ = Case("hint", {}).batch(n)
+    collapsed, even = np.tile(student[:1], (n, 1)), (np.arange(n) % 2 == 0)[:, None]
+    return {
+        "large and small": (1e4 * student, 1e-4 * teacher),
+        "small and large": (1e-4 * student, 1e4 * teacher),
+        "far from the origin": (1e4 + student, teacher - 1e4),
+        "zeros": (0 * student, 0 * teacher),
+        "student zeros": (0 * student, teacher),
+        "teacher zeros": (student, 0 * teacher),
+        "every other row zeros": (student * ~even, teacher),
+        "other rows zeros": (student * ~even, teacher * even),
+        "student collapsed": (collapsed, teacher),
+        "teacher collapsed": (student, collapsed),
+        "both collapsed": (collapsed, collapsed * 3),
+        "opposite": (student, -student),
+        "rows in opposite pairs": (np.where(even, collapsed, -collapsed), teacher),
+        "equal numbers": (np.full_like(student, 1e4), np.full_like(teacher, -1e4)),
+    }
+
+
+@pytest.mark.parametrize("loss", FEATURES)
+def test_float32_is_safe_at_extreme_features(loss: str) -> None:
+    for n, name in product((1, 2, 3, 32), extreme_features(1)):
+        student, teacher = (x.astype(np.float32) for x in extreme_features(n)[name])
+        with np.errstate(**SAFE):
+            value, gradient = FEATURES[loss](student, teacher)
+        assert -1e-6 <= value < np.inf, (name, n)
+        assert (gradient.dtype, gradient.shape) == (np.float32, student.shape), (name, n)
+        assert np.isfinite(gradient).all(), (name, n)
+    # Lengths that float32 could not square do not matter to what goes by direction or relation.
+    by_row = np.array([1e25, 1e-25, 1, 1e30, 1e-30, 1e10, 1e-10, 1e20])[:, None]
+    for sizes in [np.array(1e25), np.array(1e-25)] if loss in SCALED else [by_row] if loss in SCALED_BY_ROW else []:
+        student, teacher = (x.astype(np.float32) for x in Case(loss, {}).batch(8)[:2])
+        value, gradient = FEATURES[loss](student, teacher)
+        with np.errstate(**SAFE):
+            sized, slope = FEATURES[loss](student * np.float32(sizes), teacher / np.float32(sizes))
+        found = sized, slope.astype(float) * sizes
+        assert_close(loss, found, (value, gradient), rtol=1e-5, atol=1e-5 * np.abs(gradient).max())
+
+
+# --- values that can be checked by hand -------------------------------------------------------------------------------
+
+
+def test_a_sure_and_wrong_student_costs_what_it_should() -> None:
+    """No logarithm is cut off, at whatever small number: a student is told how wrong it is."""
+    student, teacher = np.array([[-1e4, 1e4, 0]], np.float32), np.array([[1e4, -1e4, 0]], np.float32)
+    for loss, options, value in (
+        ("cross_entropy", {}, 2e4),
+        ("cross_entropy", {"smoothing": 0.3}, 0.7 * 2e4 + 0.1 * (2e4 + 0 + 1e4)),
+        ("response", {"temperature": 2.0}, 4 * 1e4),
+        ("soft_cross_entropy", {"temperature": 1.0}, 2e4),
+        ("reverse_kl", {"temperature": 1.0}, 2e4),
+        ("jensen_shannon", {"temperature": 1.0}, np.log(2)),
+        ("logit_mse", {}, (4e8 + 4e8) / 2),
+        ("decoupled", {"temperature": 1.0, "others": 0.0}, 2e4),
+        ("decoupled", {"temperature": 1.0, "target": 0.0, "others": 1.0}, 1e4),
+        ("dist", {"temperature": 1.0, "intra": 0.0}, 1.5),
+    ):
+        with np.errstate(**SAFE):
+            found = LOSSES[loss](student, teacher, np.array([0]), **options)[0]
+        assert found == pytest.approx(value, rel=1e-6), (loss, options)
+
+
+def test_dist_leaves_out_rows_and_classes_that_do_not_vary() -> None:
+    """One of the two rows and one of the three classes has no correlation; the mean counts them as 0."""
+    student = np.log([[0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]])
+    teacher = np.log([[0.5, 0.3, 0.2], [0.3, 0.3, 0.4]])
+    correlation = np.corrcoef([0.2, 0.3, 0.5], [0.5, 0.3, 0.2])[0, 1]
+    value, gradient = LOSSES["dist"](student, teacher, temperature=1.0, intra=0.0)
+    assert value == pytest.approx((1 - correlation) / 2, rel=1e-12)
+    assert gradient.any(axis=1).tolist() == [True, False]
+    # The first class falls for the teacher and rises for the student (2), the second stays for the teacher (0), the
+    # third falls for the student and rises for the teacher (2).
+    assert LOSSES["dist"](student, teacher, temperature=1.0, inter=0.0)[0] == pytest.approx(4 / 3, rel=1e-9)
+    # An untrained student often says the same of every row, however many; a single row has no other.
+    for dtype, classes, n in ((t, m, n) for t in ("f4", "f8") for m in (3, 10) for n in (1, 32, 64, 128, 256, 1000)):
+        teacher = 2 * np.random.default_rng(1).normal(size=(n, classes)).astype(dtype)
+        for student in np.zeros_like(teacher), np.tile(teacher[-1], (n, 1)):
+            value, gradient = LOSSES["dist"](student, teacher, temperature=1.0, inter=0.0)
+            assert (value, gradient.any()) == (0, False), (dtype, classes, n)

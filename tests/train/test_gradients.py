@@ -1,0 +1,156 @@
+"""The gradient of the whole step against central differences, in float64, through the functions that training calls."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from conftest import answered
+from distill import config
+from distill.config.schema import Term
+from distill.nn import mlp
+from distill.nn.features import FEATURES
+from distill.nn.losses import LOSSES
+from distill.nn.vector import Array, Vector
+from distill.train import loop
+from distill.train.adapters import adapters
+from distill.train.objective import Objective
+from distill.train.outputs import Answers
+from distill.train.threads import team_of
+from loss_cases import assert_slope
+
+# Plain gradient descent at rate 1: what a step takes off the weights is the gradient that training works with.
+PLAIN = replace(config.load({}).student, optimizer="sgd", momentum=0.0, learning_rate=1.0, epochs=1)
+TO = (("t", 1.0),)
+LABELS = Term("cross_entropy", 0.3, options={"smoothing": 0.1})
+TEACHER = Term("response", 0.7, TO, {"temperature": 4.0, "t_squared": True})
+PLAINLY = Term("soft_cross_entropy", 2.0, TO, {"temperature": 0.5, "t_squared": False})
+OTHER = Term("response", 0.2, (("u", 1.0),), {"temperature": 1.0, "t_squared": True})
+
+
+def normal(*shape: int, seed: int = 1) -> Array:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def network(sizes: Sequence[int], stack: tuple[int, ...] = ()) -> Vector:
+    """Return random weights, biases too; every network of a stack has its own."""
+    weights = Vector(mlp.shapes(sizes), np.float64, stack=stack)
+    for seed, one in enumerate(weights.networks(), start=1):
+        mlp.initialise(one, np.random.default_rng(seed))
+    weights.flat += 0.1 * normal(*weights.flat.shape)
+    return weights
+
+
+def step(
+    weights: Vector, x: Array, objective: Objective, flat: Array, made: Vector | None = None
+) -> tuple[Array, Array, Array]:
+    """Return the losses (R,) of one step of the loop over all rows from the weights `flat`, their gradient, and that of
+    the first network's adapters `made`."""
+    moved, turned = Vector(weights.shapes, flat=flat.copy()), made.flat.copy() if made else np.zeros(0)
+    extras = loop.Extras(adapters=[Vector(made.shapes, flat=turned), Vector({})]) if made else loop.Extras()
+    with team_of(3 if loop.SHARED_WORK == 0 else 1, paced=False) as team:
+        plan = replace(PLAIN, batch_size=len(x))
+        ((losses, rows),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team, extras)
+    assert (losses.shape[0], rows) == (1, len(x))
+    return losses[0], flat - moved.flat, (made.flat if made else turned) - turned
+
+
+def check(weights: Vector, x: Array, objective: Objective) -> None:
+    """Each network's loss along a direction in which its own weights move, the others' too, and the others' alone."""
+    gradient = step(weights, x, objective, weights.flat)[1]
+    for r in range(len(weights.networks())):
+        value = lambda flat, r=r: float(step(weights, x, objective, flat)[0][r])  # noqa: E731
+        own = np.zeros_like(gradient)
+        own.reshape(-1, gradient.shape[-1])[r] = 1
+        assert_slope(r, value, weights.flat, own * gradient, 4 + r, atol=1e-12)
+        assert_slope(r, value, weights.flat, gradient, 6 + r, within=own, atol=1e-12)
+
+
+def share_steps(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+    """Make every step one that threads share: its rows in groups of about 5, its weights in blocks of about 20."""
+    if shared:
+        for name, value in (("SHARED_WORK", 0), ("SHARD_ROWS", 5), ("SHARED_NUMBERS", 20)):
+            monkeypatch.setattr(loop, name, value)
+
+
+# Every two of: terms, hidden layers, one network or two, batch size, shared or not.
+@pytest.mark.parametrize("row", range(16))
+def test_the_gradient_of_a_step_is_that_of_central_differences(row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    i, k = divmod(row, 4)
+    terms = [(LABELS,), (TEACHER,), (LABELS, TEACHER), (LABELS, TEACHER, PLAINLY, OTHER)][i]
+    hidden = [(), (8,), (8, 6), (5, 4, 3)][k]
+    stack, n = [(), (2,)][(i + k) % 2], [1, 32][(i // 2 + k) % 2]
+    share_steps(monkeypatch, shared=(i + k // 2) % 2 == 1)
+    weights, answers = network((6, *hidden, 4), stack), answered({"t": normal(n, 4, seed=3), "u": normal(n, 4, seed=4)})
+    objective = Objective([terms, (LABELS,)][: len(weights.networks())], np.arange(n) % 4, answers, 4, np.float64)
+    check(weights, normal(n, 6, seed=2), objective)
+
+
+@pytest.mark.parametrize("labelled", [[0], [3, 4, 31], []], ids=["one", "three", "none"])
+def test_where_some_rows_have_no_label_too(labelled: list[int]) -> None:
+    y, answers = np.full(32, -1), answered(dict.fromkeys("tu", normal(32, 4)))
+    y[labelled] = np.arange(len(labelled))
+    objective = Objective([(LABELS, TEACHER), (TEACHER, OTHER)], y, answers, 4, np.float64)
+    check(network((6, 8, 4), (2,)), normal(32, 6, seed=2), objective)
+
+
+def test_at_the_kink_of_the_relu_the_gradient_is_zero() -> None:
+    weights = network((2, 3, 2))
+    weights["w1"][1] = 0  # this unit's output is 0 whatever comes in
+    objective = Objective([(LABELS,)], np.arange(4) % 2, {}, 2, np.float64)
+    gradient = Vector(weights.shapes, flat=step(weights, normal(4, 2), objective, weights.flat)[1])
+    assert gradient["w1"].any(axis=1).tolist() == [True, False, True]
+
+
+# --- terms that are computed batch by batch ---------------------------------------------------------------------------
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "reverse_kl": {"temperature": 2.0, "t_squared": True},
+    "jensen_shannon": {"temperature": 2.0, "t_squared": True, "beta": 0.3},
+    "logit_mse": {},
+    "decoupled": {"temperature": 2.0, "target": 1.0, "others": 8.0},
+    "dist": {"temperature": 2.0, "inter": 1.0, "intra": 1.0},
+    **{name: {"layers": ((1, 2), (2, 1))} for name in FEATURES},
+}
+OPTIONS["contrast"]["tau"], OPTIONS["novelty"]["margin"] = 0.5, -0.9
+PER_BATCH = {name: (*([LABELS] if name in LOSSES else []), Term(name, 0.7, TO, OPTIONS[name])) for name in OPTIONS} | {
+    "several at once": (
+        LABELS,
+        TEACHER,
+        Term("hint", 0.5, TO, {"layers": "auto"}),
+        Term("cosine", 0.5, TO, {"layers": ((2, 1), (0, 2))}),
+        Term("reverse_kl", 0.2, TO, OPTIONS["reverse_kl"]),
+    ),
+    "an ensemble": (Term("reverse_kl", 1.0, (("t", 0.25), ("u", 0.75)), OPTIONS["reverse_kl"]),),
+    "peers": (LABELS, Term("response", 1.0, (("peers", 1.0),), {"temperature": 2.0, "t_squared": True})),
+}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["whole", "in shards"])
+@pytest.mark.parametrize("name", PER_BATCH)
+def test_terms_that_cannot_be_precomputed_and_their_adapters(
+    name: str, shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The student's gradient, beside a network on labels; no peer's logits move with its own weights."""
+    assert {*LOSSES, *FEATURES} <= {*PER_BATCH, "cross_entropy", "response", "soft_cross_entropy"}
+    share_steps(monkeypatch, shared)
+    n = 32 if shared else 4 + 28 * (list(PER_BATCH).index(name) % 2)
+    terms, sizes, x, weights = PER_BATCH[name], (6, 8, 5, 4), normal(n, 6, seed=2), network((6, 8, 5, 4), (2,))
+    layers = {0: x, 1: np.abs(normal(n, 7, seed=5)), 2: np.abs(normal(n, 5, seed=6))}
+    answers = {to: Answers(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, to in enumerate("tu", start=3)}
+    lists = [terms, terms if name == "peers" else (LABELS,)]
+    objective = Objective(lists, np.arange(n) % 4, answers, 4, np.float64, peers=(0, 1))
+    made = adapters([term for term in terms if term.layered], answers, sizes, np.random.default_rng(9))
+    made = Vector(made.shapes, flat=made.flat.astype(np.float64))
+    _, gradient, adapter_gradient = step(weights, x, objective, weights.flat, made)
+    own = np.array([[1], [0]])
+    value = lambda flat: float(step(weights, x, objective, flat, made)[0][0])  # noqa: E731
+    assert_slope(name, value, weights.flat, own * gradient, 4, within=own, rtol=5e-6)
+    if name == "novelty":
+        assert not adapter_gradient.any(), "an adapter does not turn away from the teacher"
+    elif made.flat.size:
+        turned = lambda flat: float(  # noqa: E731
+            step(weights, x, objective, weights.flat, Vector(made.shapes, flat=flat))[0][0]
+        )
+        assert_slope(name, turned, made.flat, adapter_gradient, 5, rtol=5e-6)
