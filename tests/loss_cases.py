@@ -22,13 +22,8 @@ ANY_WIDTH = ("similarity", "probabilistic", "relation_distance", "relation_angle
 SOFT = [{}, {"temperature": 0.5}, {"temperature": 2.0, "t_squared": False}]
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "cross_entropy": [{}, {"smoothing": 0.1}, {"smoothing": 1.0}],
-    "response": SOFT,
-    "soft_cross_entropy": SOFT,
-    "reverse_kl": SOFT,
-    "jensen_shannon": [
-        *SOFT,
-        *({"beta": beta, "temperature": 2.0, "t_squared": False} for beta in (0.0, 0.1, 0.9, 1.0)),
-    ],
+    **dict.fromkeys(("response", "soft_cross_entropy", "reverse_kl"), SOFT),
+    "jensen_shannon": [*SOFT, *({"beta": beta, "temperature": 1.0} for beta in (0.0, 0.1, 0.9, 1.0))],
     "decoupled": [{}, {"target": 0.0, "temperature": 1.0}, {"others": 0.0, "temperature": 2.0}],
     "dist": [{}, {"inter": 0.0, "temperature": 1.0}, {"intra": 0.5, "temperature": 1.0}],
     "contrast": [{}, {"tau": 0.5}, {"tau": 2.0}],
@@ -75,19 +70,14 @@ def assert_close(
 
 
 def assert_slope(
-    case: object,
-    f: Callable[[Array], float],
-    at: Array,
-    gradient: Array,
-    seed: int = 1,
-    within: Array | float = 1.0,
-    rtol: float = 1e-6,
-    atol: float = 1e-10,
+    case: object, f: Callable[[Array], tuple[float, Array]], at: Array, within: Array | float = 1.0, atol: float = 1e-10
 ) -> None:
-    """Assert that the slope along a random direction, cut to `within`, is that of fourth-order central differences."""
-    direction = np.random.default_rng(seed).normal(size=at.shape) * within
-    direction /= np.linalg.norm(direction)
-    step = 2e-4
-    near, far = (f(at + k * step * direction) - f(at - k * step * direction) for k in (1, 2))
-    numeric = (8 * near - far) / (12 * step)
-    np.testing.assert_allclose(np.vdot(gradient, direction), numeric, rtol=rtol, atol=atol, err_msg=f"slope of {case}")
+    """Assert that the slope of f's gradient along random directions, cut to `within`, is that of central differences
+    of its value, of the fourth order."""
+    gradient, step = f(at)[1], 2e-4
+    for seed in range(3):
+        direction = np.random.default_rng(seed).normal(size=at.shape) * within
+        direction /= np.linalg.norm(direction)
+        near, far = (f(at + k * step * direction)[0] - f(at - k * step * direction)[0] for k in (1, 2))
+        found, numeric = np.vdot(gradient, direction), (8 * near - far) / (12 * step)
+        np.testing.assert_allclose(found, numeric, rtol=5e-6, atol=atol, err_msg=f"slope of {case}")

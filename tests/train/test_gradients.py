@@ -57,14 +57,17 @@ def step(
 
 
 def check(weights: Vector, x: Array, objective: Objective) -> None:
-    """Each network's loss along a direction in which its own weights move, the others' too, and the others' alone."""
-    gradient = step(weights, x, objective, weights.flat)[1]
+    """Each network's loss along a direction in which its own weights move, the others' too, and its own alone."""
     for r in range(len(weights.networks())):
-        value = lambda flat, r=r: float(step(weights, x, objective, flat)[0][r])  # noqa: E731
-        own = np.zeros_like(gradient)
-        own.reshape(-1, gradient.shape[-1])[r] = 1
-        assert_slope(r, value, weights.flat, own * gradient, 4 + r, atol=1e-12)
-        assert_slope(r, value, weights.flat, gradient, 6 + r, within=own, atol=1e-12)
+        own = np.zeros_like(weights.flat)
+        own.reshape(-1, own.shape[-1])[r] = 1
+
+        def loss(flat: Array, r: int = r, own: Array = own) -> tuple[float, Array]:
+            losses, gradient, _ = step(weights, x, objective, flat)
+            return losses[r], own * gradient
+
+        assert_slope(r, loss, weights.flat, atol=1e-12)
+        assert_slope(r, loss, weights.flat, within=own, atol=1e-12)
 
 
 def share_steps(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
@@ -143,14 +146,18 @@ def test_terms_that_cannot_be_precomputed_and_their_adapters(
     objective = Objective(lists, np.arange(n) % 4, answers, 4, np.float64, peers=(0, 1))
     made = adapters([term for term in terms if term.layered], answers, sizes, np.random.default_rng(9))
     made = Vector(made.shapes, flat=made.flat.astype(np.float64))
-    _, gradient, adapter_gradient = step(weights, x, objective, weights.flat, made)
     own = np.array([[1], [0]])
-    value = lambda flat: float(step(weights, x, objective, flat, made)[0][0])  # noqa: E731
-    assert_slope(name, value, weights.flat, own * gradient, 4, within=own, rtol=5e-6)
+
+    def of_weights(flat: Array) -> tuple[float, Array]:
+        losses, gradient, _ = step(weights, x, objective, flat, made)
+        return losses[0], own * gradient
+
+    def of_adapters(flat: Array) -> tuple[float, Array]:
+        losses, _, gradient = step(weights, x, objective, weights.flat, Vector(made.shapes, flat=flat))
+        return losses[0], gradient
+
+    assert_slope(name, of_weights, weights.flat, within=own)
     if name == "novelty":
-        assert not adapter_gradient.any(), "an adapter does not turn away from the teacher"
+        assert not of_adapters(made.flat)[1].any(), "an adapter does not turn away from the teacher"
     elif made.flat.size:
-        turned = lambda flat: float(  # noqa: E731
-            step(weights, x, objective, weights.flat, Vector(made.shapes, flat=flat))[0][0]
-        )
-        assert_slope(name, turned, made.flat, adapter_gradient, 5, rtol=5e-6)
+        assert_slope(name, of_adapters, made.flat)
