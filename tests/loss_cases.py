@@ -62,11 +62,11 @@ CASES = list(cases(*LOSSES, *FEATURES))
 
 
 def assert_close(
-    case: object, found: tuple[float, Array], expected: tuple[float, Array], rtol: float = 1e-9, atol: float = 1e-12
+    case: object, result: tuple[float, Array], expected: tuple[float, Array], rtol: float = 1e-9, atol: float = 1e-12
 ) -> None:
     """Assert that value and gradient are as expected, and name the case where they are not."""
-    for what, one, other in zip(("value", "gradient"), found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=rtol, atol=atol, err_msg=f"{what} of {case}")
+    for part, actual, wanted in zip(("value", "gradient"), result, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=rtol, atol=atol, err_msg=f"{part} of {case}")
 
 
 def assert_slope(
@@ -79,5 +79,5 @@ def assert_slope(
         direction = np.random.default_rng(seed).normal(size=at.shape) * within
         direction /= np.linalg.norm(direction)
         near, far = (f(at + k * step * direction)[0] - f(at - k * step * direction)[0] for k in (1, 2))
-        found, numeric = np.vdot(gradient, direction), (8 * near - far) / (12 * step)
-        np.testing.assert_allclose(found, numeric, rtol=5e-6, atol=atol, err_msg=f"slope of {case}")
+        analytic, numeric = np.vdot(gradient, direction), (8 * near - far) / (12 * step)
+        np.testing.assert_allclose(analytic, numeric, rtol=5e-6, atol=atol, err_msg=f"slope of {case}")

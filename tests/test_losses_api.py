@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -48,16 +49,11 @@ def test_float32_stays_and_every_other_kind_becomes_float64() -> None:
         assert {array.dtype for array in arrays} == {np.dtype("f4" if kind == "f4" else "f8")}, kind
 
 
-def test_lists_and_whole_numbers_are_as_good_as_arrays() -> None:
-    loss = DistillationLoss(4, 0.5)
-    expected = loss(np.array(STUDENT, float), np.array(TEACHER, float), np.array(LABELS))
-    assert_close("tuples", loss(tuple(map(tuple, STUDENT)), TEACHER, tuple(LABELS)), expected, rtol=0, atol=0)
-    for kind in ("i1", "u1", "u8", ">i4"):
-        assert loss(STUDENT, TEACHER, np.array(LABELS, kind))[0] == expected[0]
+def test_lists_and_whole_numbers_are_as_good_as_arrays_which_stay_as_they_were() -> None:
+    expected = DistillationLoss()(np.array(STUDENT, float), np.array(TEACHER, float), np.array(LABELS))
+    for labels in (tuple(LABELS), *(np.array(LABELS, kind) for kind in ("i1", "u1", "u8", ">i4"))):
+        assert_close(labels, DistillationLoss()(tuple(map(tuple, STUDENT)), TEACHER, labels), expected, rtol=0, atol=0)
     assert softmax([0, 0]).tolist() == [0.5, 0.5]
-
-
-def test_arguments_stay_as_they_were() -> None:
     arrays = student, teacher, wide, y = normal(3, 4), normal(3, 4, seed=1), normal(3, 6), np.array([0, 1, -1])
     for array in arrays:
         array.flags.writeable = False
@@ -93,15 +89,9 @@ def test_what_is_no_array_of_finite_numbers_is_refused_by_name(name: str) -> Non
 
 def test_numbers_out_of_their_bounds_are_refused() -> None:
     for bad in (0, -1, np.nan, np.inf, True):
-        kinds = (
-            DistillationLoss,
-            EnsembleDistiller,
-            ProgressiveDistiller,
-            lambda temperature: softmax([1], temperature),
-        )
-        for kind in kinds:
+        for call in (partial(softmax, [1]), DistillationLoss, EnsembleDistiller, ProgressiveDistiller):
             with pytest.raises(ValueError, match=rf"^temperature is {bad}; must be a number above 0"):
-                kind(temperature=bad)
+                call(temperature=bad)
         with pytest.raises(ValueError, match=rf"^learning_rate is {bad}; must be a number above 0"):
             ProgressiveDistiller().step(bad)
     for bad in (-0.1, 1.1, np.nan, np.inf, True):
@@ -140,7 +130,6 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (kl([0.5, 0.5], [0.5, 0.502]), "row 0 of q is [0.5, 0.502]"),
     (loss(A, B), "student logits (2, 4) and teacher logits (2, 3)"),
     (loss(A, A, [0, 1, 2]), "labels of int64 (3,) for student logits (2, 4); must be class numbers (N,)"),
-    (loss(A, A, [[0], [1]]), "labels of int64 (2, 1) for student logits (2, 4)"),
     (loss(A, A, [0.0, 1.0]), "labels of float64 (2,) for student logits (2, 4)"),
     (loss(A, A, [True, False]), "labels of bool (2,) for student logits (2, 4)"),
     (loss(A, A, [0, 4]), "labels from 0 to 4 for 4 classes; must be from 0 to 3, or -1"),
@@ -158,7 +147,6 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: EnsembleDistiller([0, 0]), "weights are [0, 0]; must be numbers from 0, not all 0"),
     (lambda: EnsembleDistiller(combine="mean"), "combine is 'mean'; must be probabilities or logits"),
     (layers(None, [A], ONE), "student layer (2, 4) and teacher layer (3, 4) must have equal rows"),
-    (layers(None, [A], [(2,)]), "student layer (2, 4) and teacher layer (2,) must have equal rows"),
     (layers(None, [CUBE], [CUBE]), "student layer (2, 2, 2) and teacher layer (2, 2, 2) must have equal rows"),
     (layers(None, [], []), "0 student layers and 0 teacher layers; must be pairs, at least one"),
     (layers(None, ONE, ONE * 2), "1 student layers and 2 teacher layers"),
@@ -243,8 +231,8 @@ def test_at_alpha_0_and_1_not_even_an_infinite_other_part_shows() -> None:
 @HOW
 def test_an_ensembles_targets_are_the_weighted_mean_that_its_name_says(how: str) -> None:
     golden = {key.split("_T1")[0].split("_")[-1]: row for key, row in GOLDEN["ensemble_of_two_rows"].items()}
-    found = EnsembleDistiller(temperature=1, combine=how).combine([TEACHER, SECOND])[0]
-    np.testing.assert_allclose(found, golden["probabilities" if how == "probabilities" else "logits"], rtol=1e-12)
+    result = EnsembleDistiller(temperature=1, combine=how).combine([TEACHER, SECOND])[0]
+    np.testing.assert_allclose(result, golden[how], rtol=1e-12)
     members, shares = [normal(3, 4, seed=seed) for seed in range(4)], np.array([1, 2, 5, 0]) / 8
     for t in (0.5, 4.0):
         of_logits = softmax(np.tensordot(shares, members, 1), t)
@@ -278,9 +266,9 @@ def test_an_ensembles_loss_is_that_of_its_targets(how: str) -> None:
 @pytest.mark.parametrize("widths", [(3, 3), (3, 5), (5, 3), (1, 4)], ids=str)
 def test_a_layer_is_the_sum_of_hint_and_cosine_through_its_adapter(widths: tuple[int, int]) -> None:
     progress, student, teacher = ProgressiveDistiller(), normal(6, widths[0]), normal(6, widths[1], seed=1)
-    found = progress.distill_layer(student, teacher)
+    result = progress.distill_layer(student, teacher)
     if widths == (3, 3):
-        assert_close(widths, found, layer_loss(student, teacher), rtol=0, atol=0)
+        assert_close(widths, result, layer_loss(student, teacher), rtol=0, atol=0)
         assert (progress.adapters, progress.slopes) == ({}, {})
         return
     first = progress.adapters[0]
@@ -300,12 +288,12 @@ def test_a_layer_is_the_sum_of_hint_and_cosine_through_its_adapter(widths: tuple
 
 
 def test_adapters_start_with_a_variance_of_one_over_the_width_by_the_seed_as_in_a_run() -> None:
-    found = []
+    result = []
     for seed in (0, 0, 1):
         progress = ProgressiveDistiller(random_seed=seed)
         progress.forward([normal(2, 400), normal(2, 100)], [normal(2, 300), normal(2, 200)])
-        found.append([progress.adapters[pair].tobytes() for pair in (0, 1)])
-    assert found[0] == found[1] != found[2]
+        result.append([progress.adapters[pair].tobytes() for pair in (0, 1)])
+    assert result[0] == result[1] != result[2]
     for pair, width in ((0, 400), (1, 100)):
         assert progress.adapters[pair][:, :-1].var() == pytest.approx(1 / width, rel=0.05)
         assert progress.adapters[pair][:, :-1].mean() == pytest.approx(0, abs=0.05 / width**0.5)
@@ -326,8 +314,8 @@ def test_forward_is_the_weighted_sum_over_pairs_and_the_logits_loss(weights: lis
     parts.append(losses.response(normal(5, 4, seed=6), normal(5, 4, seed=7), temperature=2.0))
     shares = [*(weights or [1 / 3] * 3), 1]
     assert total == pytest.approx(sum(w * value for w, (value, _) in zip(shares, parts, strict=True)), rel=1e-12)
-    for w, found, (_, expected) in zip(shares, gradients, parts, strict=True):
-        np.testing.assert_allclose(found, w * expected, rtol=1e-12)
+    for w, result, (_, expected) in zip(shares, gradients, parts, strict=True):
+        np.testing.assert_allclose(result, w * expected, rtol=1e-12)
     for pair in (1, 2):
         np.testing.assert_allclose(progress.slopes[pair], shares[pair] * single.slopes[pair], rtol=1e-12)
     without, fewer = progress(students, teachers)

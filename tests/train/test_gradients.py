@@ -34,40 +34,40 @@ def normal(*shape: int, seed: int = 1) -> Array:
 
 
 def network(sizes: Sequence[int], stack: tuple[int, ...] = ()) -> Vector:
-    """Return random weights, biases too; every network of a stack has its own."""
+    """Return random weights, biases too; every network of a stack has its mask."""
     weights = Vector(mlp.shapes(sizes), np.float64, stack=stack)
-    for seed, one in enumerate(weights.networks(), start=1):
-        mlp.initialise(one, np.random.default_rng(seed))
+    for seed, member in enumerate(weights.networks(), start=1):
+        mlp.initialise(member, np.random.default_rng(seed))
     weights.flat += 0.1 * normal(*weights.flat.shape)
     return weights
 
 
 def step(
-    weights: Vector, x: Array, objective: Objective, flat: Array, made: Vector | None = None
+    weights: Vector, x: Array, objective: Objective, flat: Array, maps: Vector | None = None
 ) -> tuple[Array, Array, Array]:
     """Return the losses (R,) of one step of the loop over all rows from the weights `flat`, their gradient, and that of
-    the first network's adapters `made`."""
-    moved, turned = Vector(weights.shapes, flat=flat.copy()), made.flat.copy() if made else np.zeros(0)
-    extras = loop.Extras(adapters=[Vector(made.shapes, flat=turned), Vector({})]) if made else loop.Extras()
+    the first network's adapters `maps`."""
+    moved, turned = Vector(weights.shapes, flat=flat.copy()), maps.flat.copy() if maps else np.zeros(0)
+    extras = loop.Extras(adapters=[Vector(maps.shapes, flat=turned), Vector({})]) if maps else loop.Extras()
     with team_of(3 if loop.SHARED_WORK == 0 else 1, paced=False) as team:
         plan = replace(PLAIN, batch_size=len(x))
         ((losses, rows),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team, extras)
     assert (losses.shape[0], rows) == (1, len(x))
-    return losses[0], flat - moved.flat, (made.flat if made else turned) - turned
+    return losses[0], flat - moved.flat, (maps.flat if maps else turned) - turned
 
 
 def check(weights: Vector, x: Array, objective: Objective) -> None:
     """Each network's loss along a direction in which its own weights move, the others' too, and its own alone."""
     for r in range(len(weights.networks())):
-        own = np.zeros_like(weights.flat)
-        own.reshape(-1, own.shape[-1])[r] = 1
+        mask = np.zeros_like(weights.flat)
+        mask.reshape(-1, mask.shape[-1])[r] = 1
 
-        def loss(flat: Array, r: int = r, own: Array = own) -> tuple[float, Array]:
+        def loss(flat: Array, r: int = r, mask: Array = mask) -> tuple[float, Array]:
             losses, gradient, _ = step(weights, x, objective, flat)
-            return losses[r], own * gradient
+            return losses[r], mask * gradient
 
         assert_slope(r, loss, weights.flat, atol=1e-12)
-        assert_slope(r, loss, weights.flat, within=own, atol=1e-12)
+        assert_slope(r, loss, weights.flat, within=mask, atol=1e-12)
 
 
 def share_steps(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
@@ -106,8 +106,6 @@ def test_at_the_kink_of_the_relu_the_gradient_is_zero() -> None:
     assert gradient["w1"].any(axis=1).tolist() == [True, False, True]
 
 
-# --- terms that are computed batch by batch ---------------------------------------------------------------------------
-
 OPTIONS: dict[str, dict[str, object]] = {
     "reverse_kl": {"temperature": 2.0, "t_squared": True},
     "jensen_shannon": {"temperature": 2.0, "t_squared": True, "beta": 0.3},
@@ -144,20 +142,20 @@ def test_terms_that_cannot_be_precomputed_and_their_adapters(
     answers = {to: Answers(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, to in enumerate("tu", start=3)}
     lists = [terms, terms if name == "peers" else (LABELS,)]
     objective = Objective(lists, np.arange(n) % 4, answers, 4, np.float64, peers=(0, 1))
-    made = adapters([term for term in terms if term.layered], answers, sizes, np.random.default_rng(9))
-    made = Vector(made.shapes, flat=made.flat.astype(np.float64))
-    own = np.array([[1], [0]])
+    maps = adapters([term for term in terms if term.layered], answers, sizes, np.random.default_rng(9))
+    maps = Vector(maps.shapes, flat=maps.flat.astype(np.float64))
+    mask = np.array([[1], [0]])
 
     def of_weights(flat: Array) -> tuple[float, Array]:
-        losses, gradient, _ = step(weights, x, objective, flat, made)
-        return losses[0], own * gradient
+        losses, gradient, _ = step(weights, x, objective, flat, maps)
+        return losses[0], mask * gradient
 
     def of_adapters(flat: Array) -> tuple[float, Array]:
-        losses, _, gradient = step(weights, x, objective, weights.flat, Vector(made.shapes, flat=flat))
+        losses, _, gradient = step(weights, x, objective, weights.flat, Vector(maps.shapes, flat=flat))
         return losses[0], gradient
 
-    assert_slope(name, of_weights, weights.flat, within=own)
+    assert_slope(name, of_weights, weights.flat, within=mask)
     if name == "novelty":
-        assert not of_adapters(made.flat)[1].any(), "an adapter does not turn away from the teacher"
-    elif made.flat.size:
-        assert_slope(name, of_adapters, made.flat)
+        assert not of_adapters(maps.flat)[1].any(), "an adapter does not turn away from the teacher"
+    elif maps.flat.size:
+        assert_slope(name, of_adapters, maps.flat)
