@@ -46,10 +46,19 @@ def test_what_keeps_similarities_from_zero_hardly_moves_the_value_of_the_paper()
     assert result == pytest.approx(golden["probabilistic_without_floor"], rel=1e-5)
 
 
-def test_distances_of_a_collapsed_student_are_zero() -> None:
-    """The teacher's are 1, 9, 10 in units of 20 / 3, of which two are beyond the bend of the Huber loss."""
-    value, gradient = relation_distance(np.ones((3, 1)), np.array([[0.0], [1.0], [10.0]]))
-    assert_close("collapsed", (value, gradient), ((0.15**2 / 2 + 0.85 + 1) / 3, np.zeros((3, 1))))
+def test_the_fewest_rows_that_can_be_related() -> None:
+    """Worked out by hand: distances 1, 1, 2 in units of their mean 4 / 3 against 1, 1, 1, for example."""
+    x, y, line = X[0], np.array([0.0, 1.0]), np.array([[0.0], [1.0], [2.0]])
+    shares = np.log(0.5 / (2 / 3)) / 2 + np.log(0.5 / (1 / 3)) / 2  # of the first row and the second; the third agrees
+    for loss, student, teacher, value in (
+        ("similarity", [x, y], [x, x], 2 * (2 - np.sqrt(2)) / 4),
+        ("probabilistic", [x, x, y], np.eye(3), 2 * shares / 3),
+        ("relation_angle", line, EQUILATERAL, (0.5**2 / 2 * 2 + (1.5 - 0.5)) / 3),
+        ("relation_distance", line, EQUILATERAL, (0.25**2 + 0.25**2 + 0.5**2) / 2 / 3),
+        ("relation_distance", np.ones((2, 1)), line[:2], 0.5),
+        ("relation_distance", np.ones((3, 1)), line**2, (0.375**2 / 2 + (1.125 - 0.5) + (1.5 - 0.5)) / 3),
+    ):
+        assert FEATURES[loss](np.array(student), np.array(teacher))[0] == pytest.approx(value, rel=1e-6), loss
 
 
 def test_relation_distance_sees_small_distances_between_rows_that_are_far_from_others_or_from_the_origin() -> None:
@@ -70,6 +79,6 @@ def test_relation_distance_sees_small_distances_between_rows_that_are_far_from_o
 def test_relation_angle_is_the_same_however_few_rows_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher, _ = Case("relation_angle", {}, 4).batch(11)
     whole = relation_angle(student, teacher)
-    for rows in (1, 3, 10):
+    for rows in (0, 1, 3, 10):
         monkeypatch.setattr(features, "BLOCK_NUMBERS", rows * 11 * 11)
         assert_close(rows, relation_angle(student, teacher), whole, rtol=1e-12, atol=1e-16)

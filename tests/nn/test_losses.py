@@ -1,7 +1,6 @@
 """What holds of every loss, with every option that changes its formula: one law a test, all cases within it."""
 
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from itertools import product
 
@@ -180,9 +179,13 @@ def test_what_a_loss_does_not_look_at_may_be_left_out_and_what_it_looks_at_stays
         assert not any(np.shares_memory(gradient, array) for array in batch), case
 
 
-def both(*shapes: tuple[int, ...]) -> str:
-    """Return what matches a message that states all of these shapes, in this order."""
-    return ".*".join(re.escape(str(shape)) for shape in shapes)
+def refusal(f: Callable[..., object], *arguments: Array) -> str:
+    """Return what the ValueError says, or nothing where there is none."""
+    try:
+        f(*arguments)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
@@ -191,18 +194,19 @@ def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
     student, labels = np.zeros((2, 4)), np.array([0, 1])
     for case in (case for case in cases(*LOSSES) if case.loss != "cross_entropy"):
         for shape in ((2, 3), (3, 4), (1, 4), (2, 1), (4,), ()):
-            with pytest.raises(ValueError, match=both((2, 4), shape)):
-                case(student, np.zeros(shape), labels)
+            words = f"student logits (2, 4) and teacher logits {shape} must have one shape"
+            assert refusal(case, student, np.zeros(shape), labels) == words, (case, shape)
     for case in cases(*WITH_LABELS):
         for shape in ((3,), (2, 4), (1,), (2, 1), ()):
-            with pytest.raises(ValueError, match=both((2, 4), (2,), shape)):
-                case(student, student, np.zeros(shape, int))
+            words = f"student logits (2, 4) need labels (2,), not {shape}"
+            assert refusal(case, student, student, np.zeros(shape, int)) == words, (case, shape)
     for loss, f in FEATURES.items():
         misfits = [((4, 6), shape) for shape in ((3, 6), (5, 6), (1, 6), (6,), ())]
         misfits += [((4,), (4,)), ((4, 2, 3), (4, 2, 3)), *(((4, 6), (4, w)) for w in (1, 5, 7) if loss in SAME_UNITS)]
-        for shapes in misfits:
-            with pytest.raises(ValueError, match=both(*shapes) + (".*adapter" if loss in SAME_UNITS else "")):
-                f(*map(np.ones, shapes))
+        end = "one shape; an adapter makes the widths equal" if loss in SAME_UNITS else "equal rows"
+        for one_side, other_side in misfits:
+            words = f"student features {one_side} and teacher features {other_side} must have {end}"
+            assert refusal(f, np.ones(one_side), np.ones(other_side)) == words, (loss, one_side, other_side)
 
 
 def test_float32_gives_what_float64_gives() -> None:
