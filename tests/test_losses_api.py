@@ -126,7 +126,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (kl([[0.5, 0.5]], [[0.5, 0.5]] * 2), "p (1, 2) and q (2, 2) must have one shape, (N,M) or (M,)"),
     (kl(HALVES, HALVES), "p (2, 2, 2) and q (2, 2, 2) must have one shape"),
     (kl([[0.5, 0.5], [1, 2]], [[0.5, 0.5]] * 2), "row 1 of p is [1.0, 2.0]; must be probabilities that sum to 1"),
-    (kl([0.5, 0.5], [1.5, -0.5]), "row 0 of q is [1.5, -0.5]"),
+    (kl([[0.5, 0.5]] * 2, [[0.5, 0.5], [1.5, -0.5]]), "row 1 of q is [1.5, -0.5]"),
     (kl([0.5, 0.5], [0.5, 0.502]), "row 0 of q is [0.5, 0.502]"),
     (loss(A, B), "student logits (2, 4) and teacher logits (2, 3)"),
     (loss(A, A, [0, 1, 2]), "labels of int64 (3,) for student logits (2, 4); must be class numbers (N,)"),

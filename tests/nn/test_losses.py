@@ -9,7 +9,7 @@ import pytest
 
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
-from distill.nn.ops import softmax
+from distill.nn.ops import combine, softmax
 from distill.nn.vector import Array
 from loss_cases import ANY_WIDTH, AUTOGRAD, CASES, GOLDEN, WITH_LABELS, Case, assert_close, assert_slope, cases
 
@@ -196,6 +196,8 @@ def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
         for shape in ((2, 3), (3, 4), (1, 4), (2, 1), (4,), ()):
             words = f"student logits (2, 4) and teacher logits {shape} must have one shape"
             assert refusal(case, student, np.zeros(shape), labels) == words, (case, shape)
+    words = "teachers' logits (2, 4) and (1, 4) must have one shape"
+    assert refusal(combine, [student, student[:1]], [0.5, 0.5], "logits") == words
     for case in cases(*WITH_LABELS):
         for shape in ((3,), (2, 4), (1,), (2, 1), ()):
             words = f"student logits (2, 4) need labels (2,), not {shape}"
