@@ -21,6 +21,7 @@ from distill.system.file_kinds import NPY, ZIP, refuse_foreign
 
 HEADER = "model.json"  # the member of a model file that is plain JSON
 PIECE_BYTES = 1 << 24  # unpacked at a time
+MOST_UNPACKED, MOST_PACKED = 1 << 28, 100  # bytes of a compressed table of texts, and that one byte holds, if beyond
 
 
 @dataclass(frozen=True)
@@ -139,18 +140,22 @@ def _as_data_error(path: Path, kind: str, writer: str) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read as {kind}: {reason}{advice}") from None
 
 
-def gunzip(path: Path, raw: bytes) -> bytes:
-    """What the bytes of a gzip file hold. Raises DataError as soon as this machine's memory does not."""
+def gunzip(name: Path | str, raw: bytes) -> bytes:
+    """What the bytes of a gzip file hold. Raises DataError as soon as that is more than this machine's memory, or than
+    any table is packed to so few bytes."""
     pieces, size = [], 0
     with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
         while piece := file.read(PIECE_BYTES):
             pieces.append(piece)
             size += len(piece)
-            check_memory(path, size, "what it holds")
+            check_memory(name, size, "what it holds")
+            if size > MOST_UNPACKED and size > MOST_PACKED * len(raw):
+                what = f"unpacks to over {MOST_UNPACKED >> 20} MB, {MOST_PACKED} times its size, as no table does"
+                raise DataError(f"{name}: {what}; if it is meant, unpack it first")
     return b"".join(pieces)
 
 
-def check_memory(path: Path, size: int, what: str) -> None:
+def check_memory(path: Path | str, size: int, what: str) -> None:
     """Raise DataError before so many bytes are read from a file, where this machine's memory does not hold them."""
     if size > (memory := _memory()):
         sizes = f"{size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"

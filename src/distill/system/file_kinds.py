@@ -1,5 +1,6 @@
 """What the first bytes of a file tell where it is none that is read here: a workbook, an archive, a web page."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from distill.errors import DataError
 
 ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY"
 EXPORT = "export it as CSV (UTF-8)"
+PICKLED = "write its arrays with numpy.savez, or give its model to distill.run(plan, teachers=...)"
 UNPACK = "unpack it, and give the file in it"
 # What a file begins with, and no table of texts does -> what it is, and what to do.
 BEGINNINGS: dict[bytes, tuple[str, str]] = {
@@ -27,6 +29,7 @@ BEGINNINGS: dict[bytes, tuple[str, str]] = {
     b"\xff\xfe": ("a text in UTF-16", "save it as UTF-8"),
     b"\xfe\xff": ("a text in UTF-16", "save it as UTF-8"),
     GZIP: ("a gzip file", UNPACK),
+    **{bytes([0x80, protocol]): ("a pickle (joblib), which is never loaded", PICKLED) for protocol in range(2, 6)},
 }
 # What a zip archive holds, or is called -> what it is then.
 MEMBERS: dict[bytes, tuple[str, str]] = {
@@ -40,6 +43,7 @@ MARKUP: dict[bytes, tuple[str, str]] = {
     b"<html": ("a web page", "download the file itself, by its raw link"),
     b"<?xml": ("an XML document", EXPORT),
 }
+JSON = re.compile(rb"\{\s*[\"}]|\[\s*[\[{]")  # no field of a CSV begins so
 
 
 def foreign(raw: bytes, name: str) -> str | None:
@@ -57,7 +61,7 @@ def foreign(raw: bytes, name: str) -> str | None:
         for mark, (what, do) in known.items():
             if fits(mark):
                 return f"is {what}; {do}"
-    return None
+    return "is JSON; write it as CSV" if JSON.match(start) else None
 
 
 def refuse_foreign(path: Path, expected: bytes) -> None:
