@@ -150,6 +150,7 @@ def test_terms_that_cannot_be_precomputed_and_their_adapters(
         return losses[0], gradient
 
     assert_slope(name, of_weights, weights.flat, within=mask)
+    assert of_weights(weights.flat)[1].any(), "a term that is left out has the right gradient too"
     if name == "novelty":
         assert not of_adapters(maps.flat)[1].any(), "an adapter does not turn away from the teacher"
     elif maps.flat.size:
