@@ -48,11 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     signals = Signals()
     try:
-        signals.listen()
+        signals.install()
         code = _carry_out(args)
-        signals.forget(restore=argv is not None)
+        signals.release(restore=argv is not None)
     except BaseException:  # a signal that comes while a library loads may end it in any way
-        signals.forget(restore=not signals.number)
+        signals.release(restore=not signals.number)
         if not signals.number:
             raise
         stopped = Stopped(signals.number)

@@ -22,7 +22,7 @@ from distill.report.run_folder import teacher_file
 from distill.student import control_course, learn, view
 from distill.system import environment
 from distill.system.files import make_folder
-from distill.system.processes import each
+from distill.system.processes import map_in_processes
 from distill.teacher.python_teacher import check_given
 from distill.teacher.sources import listen_to_all, needed, obtain, weak_notes
 from distill.train.fit import OnEpoch
@@ -188,7 +188,7 @@ def repeat(
         log.info("further seeds run in this process: an object from Python (%s) is asked about rows with noise", asked)
     one_by_one = len(seeds) == 1 or workers == 1
     threads = environment.threads(plan.performance.threads) if one_by_one else 1  # else the processes take the cores
-    for seed, found in zip(seeds, each(once, seeds, workers), strict=True):
+    for seed, found in zip(seeds, map_in_processes(once, seeds, workers), strict=True):
         if isinstance(found, DistillError):
             _give_up(seed, found, failed)
         else:
