@@ -756,6 +756,6 @@ def test_public_names_are_there_and_others_are_refused_by_name() -> None:
 def test_a_program_that_we_start_is_not_limited_by_what_we_set_for_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment.BLAS_THREADS:
         monkeypatch.setenv(name, "1")
-    assert environment._limit() is None
+    assert environment._thread_limit() is None
     monkeypatch.delenv("MKL_NUM_THREADS")
-    assert environment._limit() == 1
+    assert environment._thread_limit() == 1

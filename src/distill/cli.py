@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
         command = add(name, what)
         kinds = "a CSV, NPZ or NPY file, or IDX images; - is a CSV on stdin"
         command.add_argument("--model", type=_path, required=True, metavar="FILE", help="a teacher.npz or student.npz")
-        command.add_argument("--data", type=environment.at_home, required=True, metavar="PATH", help=kinds)
+        command.add_argument("--data", type=environment.expand_home, required=True, metavar="PATH", help=kinds)
         if name == "predict":
             command.add_argument("--output", type=_output, metavar="FILE", help="a CSV file (default: -, stdout)")
         else:
@@ -139,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _path(text: str) -> Path:
-    return Path(environment.at_home(text))
+    return Path(environment.expand_home(text))
 
 
 def _output(text: str) -> Path:
@@ -175,7 +175,7 @@ def _plan(args: argparse.Namespace) -> "Config":
 
     plan = load(args.config, args.set)
     environment.threads(plan.performance.threads)  # a bad variable is found before anything is read
-    environment.blas_alone()
+    environment.limit_blas_threads()
     return plan
 
 
@@ -269,7 +269,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _model_and_rows(args: argparse.Namespace, asked: int | str | None) -> "tuple[Model, Table]":
     environment.threads()  # a bad variable is found before anything is read
-    environment.blas_alone()
+    environment.limit_blas_threads()
     from distill import data
     from distill.model import load_model
 
@@ -283,7 +283,7 @@ def _tell(table: "Table") -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    environment.blas_alone()
+    environment.limit_blas_threads()
     from distill.report import page
     from distill.system import files
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.config.yaml_nodes import NUMBER, scalar
-from distill.system.environment import at_home
+from distill.system.environment import expand_home
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def one_of(*choices: str) -> Rule:
 
 BOOLEAN = Rule("true or false", lambda v: type(v) is bool)
 TEXT = Rule("a text", lambda v: type(v) is str and bool(v.strip()) and v.isprintable())
-PATH = Rule(TEXT.says, TEXT.accepts, at_home)
+PATH = Rule(TEXT.says, TEXT.accepts, expand_home)
 
 
 def either(*rules: Rule) -> Rule:

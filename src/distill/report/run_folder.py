@@ -11,9 +11,9 @@ from pathlib import Path
 from distill.errors import OutputError
 from distill.system.files import (
     as_output_error,
-    check_room,
+    check_creatable,
     is_mounted,
-    places_passed,
+    links_and_target,
     resolve,
     resolve_output,
 )
@@ -89,8 +89,8 @@ class RunFolder:
                 if strangers:
                     what = f"holds files that no run wrote, such as {strangers[0]}"
                     raise OutputError(f"{folder}: {what}; name another output.folder, or move them")
-            check_room(self.path)
-            check_room(self.partial)
+            check_creatable(self.path)
+            check_creatable(self.partial)
 
     def holds(self, path: Path) -> bool:
         """Whether a path is in the folder."""
@@ -101,7 +101,7 @@ class RunFolder:
         cleared = _identities(self.partial.iterdir()) if self.partial.is_dir() else set()
         replaced = _identities(self.written)
         for key, path in ((key, path) for key, paths in self.read.items() for path in paths):
-            places, same = list(places_passed(path)), _identities([path])
+            places, same = list(links_and_target(path)), _identities([path])
             if any(place.is_relative_to(self.partial) for place in places):
                 raise OutputError(f"{key}: {path} is in {self.partial}, which a run clears; {advice}")
             if self.written.intersection(places):
@@ -168,7 +168,7 @@ class RunFolder:
             before = self._left()
             (self.path / RUN_END).unlink(missing_ok=True)
             files = sorted(self.partial.iterdir(), key=lambda file: file.name == RUN_END)
-            read = {place for paths in self.read.values() for path in paths for place in places_passed(path)}
+            read = {place for paths in self.read.values() for path in paths for place in links_and_target(path)}
             for name in before - {file.name for file in files}:
                 if self.path / name not in read:
                     (self.path / name).unlink(missing_ok=True)  # of a teacher that this run does not have

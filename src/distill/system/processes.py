@@ -208,7 +208,7 @@ def _work(function: Callable[[Any], Any], pipe: Any, parent_end: Any, parent_pid
 
 
 def _pickle_error(error: Exception) -> bytes:
-    """Return an error with its traceback as a note, pickled; as a RuntimeError with its text if it cannot be pickled."""
+    """Return an error with its traceback as a note, pickled; a RuntimeError with its text if it cannot be."""
     error.add_note(f"in a worker process:\n{format_exc()}")
     try:
         pickled = pickle.dumps((error, None))
