@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distill.errors import OutputError
-from distill.report import run_folder
+from distill.report import run_files, run_folder
 from distill.system import files
 
 
@@ -60,7 +60,7 @@ def test_an_output_that_is_an_input_or_a_folder_or_below_a_file_is_refused(tmp_p
 
 def make_run(folder: Path, text: str, *, complete: bool = True) -> None:
     with run_folder.RunFolder(folder) as run:
-        for name in (run_folder.RUN_MARK, "student.npz", "results.json"):
+        for name in (run_files.METRICS, "student.npz", "results.json"):
             files.write_text(run / name, text)
         if complete:
             run.publish()

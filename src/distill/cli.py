@@ -206,10 +206,11 @@ def _check(args: argparse.Namespace) -> None:
     from distill import pipeline
     from distill.report import paths
     from distill.report import table as report
+    from distill.report.plan_origin import replacement_warning
 
     paths.check(plan, {"logging.file": plan.logging.file, "--rows": _file(args.rows)})
-    if words := paths.replaced(plan):
-        log.warning(words)
+    if warning := replacement_warning(plan):
+        log.warning(warning)
     data = pipeline.load_data(plan)
     if args.rows:  # before the teachers are looked at: their predictions may not be made yet
         _write(args.rows, report.rows_csv(data))
@@ -239,7 +240,7 @@ def _predict(args: argparse.Namespace) -> None:
     from distill.system import files
 
     if output := _file(args.output):
-        files.check_writable(output, [args.model, *paths.files(data.locate(args.data))])
+        files.check_writable(output, [args.model, *paths.files_in(data.locate(args.data))])
     text = report.predictions_csv(model.classes, model.predict_proba(table.x))
     _tell(table)
     _write(args.output or STDOUT, text)

@@ -16,9 +16,10 @@ from distill.data import Data
 from distill.data.table import Source
 from distill.errors import ConfigError, DistillError, OutputError
 from distill.report import paths
+from distill.report.plan_origin import replacement_warning
 from distill.report.record import Record
 from distill.report.results import Experiment, Results, collect
-from distill.report.run_folder import teacher_file
+from distill.report.run_files import teacher_file
 from distill.student import control_course, learn, view
 from distill.system import environment
 from distill.system.files import make_folder
@@ -58,8 +59,8 @@ def run(
     paths.check(plan, {})
     if plan.performance.cache is not None:
         make_folder(Path(plan.performance.cache))
-    if words := paths.replaced(plan):
-        log.warning(words)
+    if warning := replacement_warning(plan):
+        log.warning(warning)
     threads, raw = environment.threads(plan.performance.threads), rows.read(plan.data)
     left = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
     failed: dict[int, DistillError] = {}
@@ -122,11 +123,11 @@ def experiment(
     teachers are logged of the `first` seed alone."""
     teachers = dict(shared.teachers) if shared else {}
     for name in plan.teachers if not shared else ():
-        teachers[name] = obtain(name, plan, data, teachers, seed, record.hear, threads, (given or {}).get(name))
+        teachers[name] = obtain(name, plan, data, teachers, seed, record.record_epoch, threads, (given or {}).get(name))
         for note in teachers[name].notes if first else ():
             log.warning("%s", note)
         if trained := teachers[name].trained:
-            record.keep(teacher_file(name, plan.teachers), trained)
+            record.save_model(teacher_file(name, plan.teachers), trained)
     seen = shared.seen if shared else view(plan.student, data, seed)
     stages = plan.student.stages
     if shared and shared.plan == plan:
@@ -137,14 +138,15 @@ def experiment(
 
     courses = {"control": control_course(stages), "student": stages}
     try:
-        learned = learn(plan.student, courses, seen, answers, seed, record.hear, threads)
+        learned = learn(plan.student, courses, seen, answers, seed, record.record_epoch, threads)
     except BaseException:
         for one in answers.values():
             one.end()
         raise
     if not all(one.unchanged() for one in teachers.values()):
         raise DistillError("a teacher's weights changed while the student was trained; this is a bug, report it")
-    learned = {name: record.keep(name, one) for name, one in learned.items()}
+    for name, trained in learned.items():
+        record.save_model(name, trained)
     return Experiment(seed, data, seen, teachers, learned, answers, plan)
 
 

@@ -20,9 +20,10 @@ from distill.nn import mlp
 from distill.nn.ops import combine, log_softmax
 from distill.nn.vector import Array
 from distill.report import plots
-from distill.report.paths import files_of, plan_file
+from distill.report.paths import remaining_input_files
+from distill.report.plan_origin import plan_file
 from distill.report.results import MODELS, SPLITS, WHENCE
-from distill.report.run_folder import RUN_END, of_a_run, teacher_file
+from distill.report.run_files import RESULTS, is_run_file, teacher_file
 
 UNSURE_ROWS = 12  # rows shown with their soft targets
 BARS = 6  # classes shown of each
@@ -53,16 +54,16 @@ def build(folder: Path) -> str:
         return _page(folder)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         what = f"the results are not those of a run: {type(error).__name__} {error}"
-        raise DataError(f"{folder / RUN_END}: {what}; run it again with this version") from None
+        raise DataError(f"{folder / RESULTS}: {what}; run it again with this version") from None
 
 
 def files(folder: Path) -> list[Path]:
     """What a run's page is made from, so that it replaces none of it."""
     origin = plan_file(folder)
     return [
-        *files_of(_plan(folder)),
+        *remaining_input_files(_plan(folder)),
         *([origin] if origin else []),
-        *(file for file in folder.iterdir() if of_a_run(file.name)),
+        *(file for file in folder.iterdir() if is_run_file(file.name)),
     ]
 
 
@@ -116,7 +117,7 @@ def _page(folder: Path) -> str:
 
 
 def _results(folder: Path) -> dict[str, Any]:
-    path = folder / RUN_END
+    path = folder / RESULTS
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         missing = {"verdict", "models", "seeds", "history", "data", "teachers"} - results.keys()
