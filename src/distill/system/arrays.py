@@ -149,12 +149,12 @@ def gunzip(path: Path, raw: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def check_memory(path: Path, size: int, what: str) -> None:
-    """Raise DataError if `size` bytes of a file are more than this machine's memory; `what` names them."""
+def check_memory(path: Path, size: int, content: str) -> None:
+    """Raise DataError if `size` bytes of a file are more than this machine's memory; `content` names them."""
     if size > (memory := _memory()):
         sizes = f"{size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"
         advice = "give fewer rows, or a folder of X.npy and y.npy, which stay on disk"
-        raise DataError(f"{path}: {what} would take {sizes}; {advice}")
+        raise DataError(f"{path}: {content} would take {sizes}; {advice}")
 
 
 def _memory() -> float:
