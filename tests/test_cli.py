@@ -318,6 +318,20 @@ def test_a_source_that_can_be_read_once_is_enough_for_all_seeds(trained: Path, s
     assert "could be read only once" in page.stdout
 
 
+@pytest.mark.parametrize(
+    "rows", ["", "1,2,a\n1\n", "1,x,a\n" + "1,2,b\n" * 9, "1,2,a\n" * 9, "1,2,a\n1,2,b\n", "PAR1\x15"]
+)
+def test_what_is_piped_in_is_called_standard_input(trained: Path, rows: str) -> None:
+    model = str(trained / "runs/blobs/student.npz")
+    for command in (
+        ["check", "--config", "blobs.yaml", "--set=data.source='-'"],
+        ["evaluate", "--model", model, "--data=-"],
+    ):
+        done = program(*command, input=rows)
+        assert done.returncode == 4
+        assert done.stderr.startswith("error: standard input: ")
+
+
 @pytest.mark.parametrize("key", ["predictions", "load"])
 def test_a_file_that_every_seed_reads_must_not_be_a_pipe(trained: Path, key: str) -> None:
     os.mkfifo("pipe")

@@ -175,6 +175,22 @@ def test_few_columns_that_are_counted_may_have_a_header(tmp_path: Path, first: s
     assert load(path).source_rows == (60 if asks is None else 61)
 
 
+@pytest.mark.parametrize("empty", [",,,,\n", ", ,,,\n", '"",,,,\n', ",,,,,,\n"])
+@pytest.mark.parametrize("header", ["", "a,b,c,d,kind\n"])
+def test_rows_of_separators_alone_are_left_out_and_counted(tmp_path: Path, empty: str, header: str) -> None:
+    (tmp_path / "plain.csv").write_text(as_csv(PLAIN, header=header.strip()))
+    lines = as_csv(PLAIN).splitlines(keepends=True)
+    (tmp_path / "rows.csv").write_text(header + "".join(lines[:30]) + empty + "".join(lines[30:]) + 250 * empty)
+    plain, found = load(tmp_path / "plain.csv"), load(tmp_path / "rows.csv")
+    np.testing.assert_array_equal(found.train.x, plain.train.x)
+    (note,) = set(found.notes) - set(plain.notes)
+    assert note == f"251 rows of separators alone are left out (line {31 + bool(header)}, ...)"
+    if empty != ",,,,,,\n":  # new rows keep their places: only those at the end are left out
+        new = data.read_new(str(tmp_path / "rows.csv"), plain.scaling, plain.names, plain.label)
+        assert (len(new.x), bool(np.isnan(new.x[30]).all())) == (len(lines) + 1, True)
+        assert any("250 rows of separators alone" in note for note in new.notes)
+
+
 def test_columns_of_true_and_false_are_1_and_0_and_said(tmp_path: Path) -> None:
     rows = [
         f"{v[0]:.3f},{['True', 'False', ''][i % 3]},{['TRUE', 'false'][i % 2]},{y}"
@@ -334,16 +350,30 @@ def test_other_texts_stay_what_they_are(text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "npz", "bytes"])
 def test_classes_that_look_alike_are_one_and_a_note_says_so(tmp_path: Path, kind: str) -> None:
-    odd = {0: "cafe\u0301", 7: " caf\xe9", 14: "caf\xe9\xa0", 21: "caf\xe9\u200b"}  # one of seven is "café"
+    alike = (
+        "cafe\u0301",
+        " caf\xe9",
+        "caf\xe9\xa0",
+        "\u2009caf\xe9\u200b",
+        "\u200ecaf\xe9",
+        "ca\xadf\u200de\u200c\u0301",
+    )
+    odd = dict(zip(range(0, 42, 7), alike, strict=True))  # one of seven is "café"
     labels = [odd.get(i, ("caf\xe9", *"abcdef")[i % 7]) for i in range(120)]
     given: Any = {"csv": [f'"{one}"' for one in labels], "npz": np.array(labels)}.get(kind)
     found = load(written(tmp_path, np.char.encode(np.array(labels), "utf-8") if given is None else given))
     assert found.classes == (*"abc", "caf\xe9", *"def")
     (note,) = doubts(found)
-    assert "5 spellings are taken for 1 class" in note
-    assert "4 rows" in note
-    for other in ("cafe\u0301", "caf\xe9 "):
+    assert "7 spellings are taken for 1 class" in note
+    assert "6 rows" in note
+    for other in alike:
         assert data.spelled(other) == data.spelled("caf\xe9") == "caf\xe9"
+
+
+def test_a_column_is_named_without_what_nobody_sees(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(as_csv(PLAIN, header="a,b,c\u200b,d,\u200eki\xadnd"), encoding="utf-8")
+    found = load(tmp_path / "rows.csv", label="kind", drop=["c"])
+    assert (found.label, found.names) == ("kind", ("a", "b", "d"))
 
 
 @pytest.mark.parametrize(("pair", "alike"), [("Fig fig", True), ("new_york new__york", False), ("a\xa0b ab", True)])
@@ -418,7 +448,19 @@ ODD_COLUMNS: dict[str, tuple[Any, str | None, str]] = {
     "without a header": (np.arange(120), None, "column 0 counts the rows"),
     "an id": (np.arange(120) * 7919 % 1009, "customer_id", "column 0 ('customer_id') numbers the rows"),
     "the label": (Y * 2.5 + 1, "a", "column 0 ('a') equals the label, one to one"),
-    "a constant": (np.full(120, 3), "a", "1 constant feature: a; data.drop"),
+    "row numbers from 1000": (np.arange(1000, 1120), None, "column 0 numbers the rows"),
+    "row numbers, shuffled": (np.arange(120) * 7 % 120, None, "column 0 numbers the rows"),
+    "row numbers with gaps": (np.delete(np.arange(160), np.s_[::4]), "a", "column 0 ('a') numbers the rows"),
+    "the label, missing here and there": (
+        np.where(np.arange(120) % 40 == 0, np.nan, Y),
+        "a",
+        "column 0 ('a') equals the label, one to one",
+    ),
+    "what is called a label": (np.sin(np.arange(120)), "Species", "column 0 ('Species') is called Species"),
+    "a value in one class alone": (np.where(Y == 1, 3, np.nan), "a", "1 constant feature: a;"),
+    "a constant": (np.full(120, 3), "a", "1 constant feature: a; to leave it out set data.drop: [0]"),
+    "a constant without a header": (np.full(120, 3), None, "1 constant feature: column 0; to"),
+    "a constant that a number names": (np.full(120, 3), "7", "1 constant feature: column 0 ('7'); to"),
     "a measurement": (np.arange(120) ** 1.5, "a", ""),
     "a whole measurement": (np.arange(120) * 7919 % 1009, "a", ""),
     "nearly the label": (np.where(np.arange(120) == 50, 9, Y), "a", ""),
@@ -432,13 +474,44 @@ def test_a_column_that_may_be_no_feature_is_named_and_can_be_dropped(tmp_path: P
     header = "" if title is None else f"{title},b,c,d,e,kind"
     (tmp_path / "plain.csv").write_text(as_csv(PLAIN))
     lines = as_csv(PLAIN).splitlines()
-    rows = [f"{float(value):g},{line}" for value, line in zip(column, lines, strict=True)]
+    rows = [f"{'' if np.isnan(value) else f'{value:g}'},{line}" for value, line in zip(column, lines, strict=True)]
     (tmp_path / "rows.csv").write_text("\n".join([header, *rows] if header else rows))
     found = load(tmp_path / "rows.csv", header=title is not None)
     assert [expected in note and "data.drop" in note for note in doubts(found)] == [True] * bool(expected)
     without = load(tmp_path / "rows.csv", header=title is not None, drop=[0])
     assert (doubts(without), without.names) == ([], tuple("bcde") if header else None)
     np.testing.assert_array_equal(without.train.x, load(tmp_path / "plain.csv").train.x)
+
+
+def test_many_constant_features_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    rows = "".join(f"1,2,3,4,5,6,{line}\n" for line in as_csv(PLAIN).splitlines())
+    (tmp_path / "rows.csv").write_text(rows)
+    (note,) = doubts(load(tmp_path / "rows.csv", header=False))
+    assert (
+        note
+        == "6 constant features: " + "".join(f"column {i}, " for i in range(5)) + "...; to leave them out set data.drop"
+    )
+
+
+def test_a_feature_of_many_rows_that_equals_the_label_but_once_is_no_label(tmp_path: Path) -> None:
+    y = np.arange(4000) % 3
+    x = np.c_[np.random.default_rng(0).normal(size=4000), y, y]
+    x[1, 1] = 7
+    np.savez(tmp_path / "rows.npz", X=x, y=y)
+    assert [note.partition(": ")[2] for note in doubts(load(tmp_path / "rows.npz"))] == [
+        "feature 2 equals the label, one to one"
+    ]
+
+
+def test_a_few_values_may_equal_the_label_by_chance(tmp_path: Path) -> None:
+    rows = [
+        f"{c if i % 40 > 37 else ''},{line}"
+        for i, (c, line) in enumerate(zip(Y, as_csv(PLAIN).splitlines(), strict=True))
+    ]
+    (tmp_path / "rows.csv").write_text("\n".join(rows))
+    assert not any("equals the label" in note for note in load(tmp_path / "rows.csv").notes)
+    (tmp_path / "few.csv").write_text("".join(f"{i * 7 % 15},{i % 4},{'ab'[i % 2]}\n" for i in range(15)))
+    assert doubts(load(tmp_path / "few.csv", header=False)) == []
 
 
 def test_the_label_among_the_features_of_an_array_is_named(tmp_path: Path) -> None:
@@ -455,6 +528,36 @@ def test_columns_are_dropped_by_name_or_index_and_a_test_file_may_lack_them(tmp_
         found = load(tmp_path / "rows.csv", drop=drop, label="kind")
         assert (found.names, found.features) == (tuple("abcd"), 4)
     assert load(tmp_path / "rows.csv", drop=["name"], test=str(tmp_path / "test.csv")).test is not None
+
+
+@pytest.mark.parametrize("label", range(7))
+def test_new_rows_of_a_file_without_names_may_lack_what_was_dropped_or_the_label(tmp_path: Path, label: int) -> None:
+    """By position: the label is at `label`, and two further columns stand in front and in the middle."""
+    rows, drop = [line.split(",") for line in as_csv(PLAIN).splitlines()], [0, 3]
+    drop = [i + (i >= label) for i in drop]
+    full = [["7", *row[:2], "8", *row[2:4]] for row in rows]
+    full = [[*line[:label], row[4], *line[label:]] for line, row in zip(full, rows, strict=True)]
+
+    def write(name: str, without: list[int]) -> Path:
+        path = tmp_path / name
+        path.write_text("\n".join(",".join(f for i, f in enumerate(row) if i not in without) for row in full))
+        return path
+
+    train, short = write("train.csv", []), write("short.csv", drop)
+    keys: dict[str, Any] = {"label": label, "drop": drop, "header": False}
+    found = load(train, **keys, test=str(short))
+    assert found.test is not None
+    np.testing.assert_array_equal(found.test.x, found.scaling.apply(X))
+    np.testing.assert_array_equal(found.test.y, Y)
+    for path, labelled in (
+        (short, True),
+        (train, True),
+        (write("features.csv", [label, *drop]), False),
+        (write("bare.csv", [label]), False),
+    ):
+        new = data.read_new(str(path), found.scaling, None, found.label, dropped=drop)
+        np.testing.assert_array_equal(new.x, X)
+        assert (new.y is not None) == labelled
 
 
 def idx(array: Array, code: int = 0x08) -> bytes:
@@ -512,12 +615,13 @@ def test_an_empty_field_counts_as_the_mean_of_the_training_rows(tmp_path: Path) 
     assert observed.std() == pytest.approx(1, abs=1e-6)
 
 
-def test_a_test_file_may_order_its_columns_otherwise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", [{"label": "kind"}, {}])
+def test_a_test_file_may_order_its_columns_otherwise(tmp_path: Path, label: dict[str, Any]) -> None:
     (tmp_path / "train.csv").write_text(as_csv(PLAIN, header="a,b,c,d,kind"))
     order = [4, 2, 0, 3, 1]
     rows = [line.split(",") for line in as_csv(PLAIN, header="a,b,c,d,kind").splitlines()]
     (tmp_path / "test.csv").write_text("\n".join(",".join(row[i] for i in order) for row in rows))
-    found = load(tmp_path / "train.csv", label="kind", test=str(tmp_path / "test.csv"))
+    found = load(tmp_path / "train.csv", **label, test=str(tmp_path / "test.csv"))
     assert found.test is not None
     np.testing.assert_array_equal(found.test.x, found.scaling.apply(X))
     np.testing.assert_array_equal(found.test.y, Y)

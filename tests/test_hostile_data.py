@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import pickle
+import re
 import struct
 import tracemalloc
 import zipfile
@@ -69,7 +71,8 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "empty": ("", {}, "rows.csv: no rows"),
     "blank lines": ("\n\n\r\n", {}, "rows.csv: no rows"),
     "a byte order mark": ("\ufeff", {}, "rows.csv: no rows"),
-    "a space": (" \n", {}, "rows.csv: only one column"),
+    "a space": (" \n", {}, "rows.csv: no rows"),
+    "separators alone": (",,\n" * 9, {}, "rows.csv: no rows"),
     "only a header": ("u,v,y\n", {"header": True}, "rows.csv: no rows … header"),
     "one column": ("1\n2\n3\n", {}, "rows.csv: only one column"),
     "another delimiter": (GOOD.replace(",", " "), {}, "rows.csv: only one column … blanks"),
@@ -103,8 +106,8 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "NUL": (GOOD + "1,2\0,a\n", {}, "rows.csv: line 21"),
     "a quote left open": (GOOD + '"1,2,a\n', {}, "rows.csv: line 21 … quotes"),
     "a text after a quote": (GOOD + '"1"x,2,a\n', {}, "rows.csv: line 21 … quotes"),
-    "one class": (GOOD.replace("b", "a"), {}, "rows.csv: every row has the label 'a'"),
-    "one row": ("1,2,a\n", {}, "rows.csv: every row has the label 'a'"),
+    "one class": (GOOD.replace("b", "a"), {}, "rows.csv: column 2: every row has the label 'a'; must"),
+    "one row": ("1,2,a\n", {}, "rows.csv: column 2: every row has the label 'a'; must"),
     "a class a row": ("".join(f"{i},{i}\n" for i in range(9)), {}, "rows.csv: 9 rows for 9 classes"),
     "labels that are measurements": (
         "".join(f"{i},{i / 7}\n" for i in range(9)),
@@ -158,6 +161,31 @@ CSV: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         {},
         "rows.csv: 2 columns of texts: column 0 ('id') holds 'r0', column 1 ('when') holds … data.drop: [0, 1]",
     ),
+    "a column of texts that is called a label": (
+        "class,u,v,w\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},{i % 3}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 1 column of texts: … if column 0 ('class') is the label, set data.label: class; else leave it out",
+    ),
+    "the only column of texts that can be a label": (
+        "".join(f"r{i},{'ab'[i % 2]},{row[:-2]},{i % 3}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 2 columns of texts: … if column 1 is the label, set data.label: 1; else … data.drop: [0, 1]",
+    ),
+    "a column of texts beside a label that is called so": (
+        "sex,u,v,class\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},{i % 3}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: 1 column of texts: … data.drop: [0] … !is the label",
+    ),
+    "one class, and what may be the label": (
+        "kind,u,v,y\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},0\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: column 3 ('y'): every row has the label 0; … set data.label: kind",
+    ),
+    "no name twice": (
+        ",,u,v,y\n" + "".join(f"{i},{i},{row}\n" for i, row in enumerate(ROWS)),
+        {},
+        "rows.csv: line 1: the column name '' stands twice",
+    ),
     "thirty columns of texts": (
         "".join(f"{'t,' * 30}{row}\n" for row in ROWS),
         {},
@@ -191,6 +219,8 @@ FOREIGN: dict[str, tuple[bytes, str]] = {
     "a Parquet file": (b"PAR1\x15\x04PAR1", "write it as CSV"),
     "a text in UTF-16": (GOOD.encode("utf-16"), "UTF-8"),
     "an xz file": (b"\xfd7zXZ\0\0\x04", "unpack it"),
+    "a pickle": (pickle.dumps(dict.fromkeys("abc")), "numpy.savez"),
+    "JSON": (b'\n[\n  {"u": 1, "v": 2}, {"u": 2, "v": 1}\n]\n', "write it as CSV"),
 }
 
 
@@ -311,7 +341,11 @@ WRONG_LABELS: dict[str, tuple[str, dict[str, Any], str]] = {
     ),
     "nothing like a label": (measured(REAL, PROLINE), {}, "rows.csv: … no other column looks like a label"),
     "what is dropped": (measured(WINE, PROLINE), {"drop": [0]}, "rows.csv: … no other column looks like a label"),
-    "chosen so": (measured(WINE, PROLINE), {"label": -1}, "rows.csv: column 5: … set data.label: 0"),
+    "fractions, chosen so": (
+        measured(WINE, REAL),
+        {"label": -1},
+        "rows.csv: column 5: holds fractions … make ranges … set data.label: 0",
+    ),
     "fractions, some missing": (measured(WINE, ["?", "", *REAL[2:]]), {}, "rows.csv: … fractions … column 0"),
     "a name a row": (
         measured(WINE, [f"r{i}" for i in range(178)]),
@@ -365,6 +399,11 @@ def test_honest_labels_are_believed(y: Array) -> None:
     assert "note:" not in answer.out
 
 
+def test_a_label_that_is_chosen_is_learned_with_a_warning_however_few_rows_a_class_has() -> None:
+    answer = check(write("rows.csv", measured(WINE, PROLINE)), label=-1)
+    assert re.search(r"column 5: 178 rows for \d+ classes, fewer than 5 a class", " ".join(answer.out.split()))
+
+
 def test_many_classes_of_few_rows_are_learned_with_a_warning() -> None:
     np.savez("rows.npz", X=np.random.default_rng(0).normal(size=(80, 3)), y=np.arange(80) % 20)
     assert "80 rows for 20 classes, fewer than 5 a class; where these are" in " ".join(check("rows.npz").out.split())
@@ -385,6 +424,12 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
     "without names": (GOOD, {"drop": ["u"]}, "rows.csv: data.drop names 'u', but there is no header"),
     "the label": (NAMED, {"drop": [0, "y"]}, "rows.csv: column 2 ('y'): data.drop names the label"),
     "the label by index": (GOOD, {"drop": [1], "label": 1}, "rows.csv: column 1: data.drop names the label"),
+    "a long name": (NAMED, {"drop": ["w" * 99]}, f"rows.csv: no column '{'w' * 57}...', which data.drop names"),
+    "a label among long names": (
+        f"{'k' * 99},u,v,{'w' * 99}\n" + "".join(f"{'ab'[i % 2]},{row[:-2]},0\n" for i, row in enumerate(ROWS)),
+        {},
+        f"rows.csv: column 3 ('{'w' * 57}...'): … column 0 ('{'k' * 57}...'), 2 values: set data.label: 0",
+    ),
     "everything": (NAMED, {"drop": ["u", 1]}, "rows.csv: data.drop leaves no feature"),
     "many columns": (
         ",".join(f"column_{i}" for i in range(3000)) + "\n" + ",".join("1" * 3000) + "\n",
@@ -397,6 +442,17 @@ DROPS: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("content", "keys", "expected"), DROPS.values(), ids=DROPS)
 def test_columns_that_cannot_be_dropped(content: str, keys: dict[str, Any], expected: str) -> None:
     assert_refused(check(write("rows.csv", content), **keys), expected)
+
+
+def test_numbers_of_opposite_extremes_make_no_warning_of_ours() -> None:
+    assert_refused(check(write("rows.csv", NAMED + "-1.7e308,1,a\n1.7e308,2,b\n")), "rows.csv: column 0 ('u'): numbers")
+
+
+def test_an_empty_list_drops_nothing() -> None:
+    np.savez("rows.npz", X=X, y=Y)
+    for source in (write("rows.csv", NAMED), "rows.npz"):
+        plain, empty = (check(source, drop=drop) for drop in (None, []))
+        assert (empty.code, empty.out.replace("drop: []", "drop: null")) == (0, plain.out)
 
 
 def test_drop_acts_only_on_csv_files() -> None:
@@ -696,7 +752,7 @@ IDX: dict[str, tuple[dict[str, bytes | None], str]] = {
     ),
     "all missing": (
         {"train_images_idx3_ubyte": None, "train_labels_idx1_ubyte": None},
-        "mn: no file train-images-idx3-ubyte",
+        "mn: is a folder with no X.npy, and no train-images-idx3-ubyte … give a file in it",
     ),
     "test: images alone": ({"t10k_images_idx3_ubyte": idx(IMAGES)}, "mn: no t10k-labels-idx1-ubyte beside mn/t10k-im"),
     "test: labels alone": ({"t10k_labels_idx1_ubyte": idx(LABELS)}, "mn: no t10k-images-idx3-ubyte beside mn/t10k-la"),
@@ -1039,6 +1095,13 @@ def test_nothing_is_unpacked_before_names_and_sizes_are_looked_at(name: str, tra
     tracemalloc.stop()
     assert_refused(answer, f"… {expected}")
     assert peak < HUGE / 8
+
+
+def test_a_table_packed_beyond_belief_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = write("rows.csv.gz", gzip.compress(b"0,1,a\n1,0,b\n" * 10_000))
+    assert check(name).code == 0
+    monkeypatch.setattr("distill.system.arrays.MAX_UNPACKED", 100_000)
+    assert_refused(check(name), "rows.csv.gz: unpacks to over … 100 times its size … unpack it first")
 
 
 def test_what_is_not_needed_is_not_read() -> None:

@@ -83,7 +83,7 @@ def columns() -> Rule:
     """A list of columns, each by name or by index; always read as a tuple."""
     return Rule(
         "a list of columns' names or indexes",
-        lambda v: type(v) is list and 1 <= len(v) <= 100_000 and all(is_whole(one) or TEXT.accepts(one) for one in v),
+        lambda v: type(v) is list and len(v) <= 100_000 and all(is_whole(one) or TEXT.accepts(one) for one in v),
         tuple,
     )
 

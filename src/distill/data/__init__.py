@@ -19,12 +19,23 @@ import numpy as np
 from distill.config.schema import DataPlan
 from distill.data import csvfile, idx, npy, npz, table
 from distill.data.columns import equal_to_label
-from distill.data.labels import Labels, label_fault, label_notes, listing, mark_unlabelled, normal, spelled
+from distill.data.labels import (
+    Labels,
+    cut,
+    few_classes,
+    label_fault,
+    label_notes,
+    listing,
+    mark_unlabelled,
+    normal,
+    quoted,
+    spelled,
+)
 from distill.data.ondisk import DiskArray, DiskRows, gather, shuffle
 from distill.data.scaling import FAR, TAILED_BOUND, Scaling, blocks, fit
 from distill.data.sheet import counted, read_sheet
 from distill.data.split import stratified
-from distill.data.table import Source, Table, nearest
+from distill.data.table import Source, Table, called, nearest
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.system.rng import stream
@@ -136,7 +147,7 @@ def read(plan: DataPlan) -> Source:
 
 def _noted(table: Table, name: str, prefix: str) -> Table:
     """The table with `prefix` in its notes in place of the file's path."""
-    path = f"{locate(name)}: "
+    path = f"{called(locate(name))}: "
     return replace(table, notes=tuple(prefix + note.removeprefix(path) for note in table.notes))
 
 
@@ -149,7 +160,7 @@ def split(source: Source, plan: DataPlan, train_ratio: float, max_samples: int |
     rows, test = source.rows, source.test
     if test is not None and plan.test_ratio:
         raise DataError(f"{plan.source}: has a test set of its own, beside data.test_ratio; remove data.test_ratio")
-    classes, y = _number_classes(plan.source, rows, max_samples)
+    classes, y = _number_classes(called(plan.source), rows, max_samples)
     used = np.arange(len(y))
     if max_samples is not None and max_samples < len(y):
         _, groups = np.unique(y, return_inverse=True)
@@ -201,7 +212,7 @@ def read_new(
     """
     rows = _new_rows(path, len(scaling.offset), names, label, asked, dropped)
     _scaled(scaling, rows, np.arange(len(rows.x)))
-    return replace(rows, notes=rows.notes + _far_notes(path, scaling, rows))
+    return replace(rows, notes=rows.notes + _far_notes(called(path), scaling, rows))
 
 
 def _new_rows(
@@ -212,7 +223,7 @@ def _new_rows(
     asked: int | str | None,
     dropped: Sequence[int],
 ) -> Table:
-    found = locate(path)
+    found, path = locate(path), called(path)
     if (kind := _kind(found)) is not csvfile:
         if asked is not None:
             raise DataError(f"{path}: --label names a column of a CSV file, and this is none; remove it")
@@ -237,7 +248,7 @@ def _new_rows(
         column = csvfile.label_column(sheet, label)
     if names and sheet.header:
         if missing := [name for name in names if name not in sheet.columns]:
-            what = f"no column {missing[0]!r}, which the model needs"
+            what = f"no column {quoted(missing[0])}, which the model needs"
             raise DataError(f"{path}: {what}; {nearest(missing[0], sheet.header)}")
         return csvfile.table(sheet, [sheet.columns[name] for name in names], column)
     trained = label % (width + 1) if isinstance(label, int) else None
@@ -272,8 +283,8 @@ def class_numbers(table: Table, classes: Sequence[Any]) -> Array:
         raise DataError(f"{table.place(row, None)}: the label is missing; give every row that is judged a label")
     if (found < 0).any():
         row = int(np.flatnonzero(found < 0)[0])
-        known = ", ".join(list(number)[:20]) + (", ..." if len(number) > 20 else "")
-        what = f"the class {labels[inverse[row]].item()!r} does not occur among the training rows"
+        known = ", ".join(map(cut, list(number)[:20])) + (", ..." if len(number) > 20 else "")
+        what = f"the class {quoted(labels[inverse[row]].item())} does not occur among the training rows"
         raise DataError(f"{table.place(row, None)}: {what}; known are {known}")
     return found
 
@@ -289,7 +300,7 @@ def _read(name: str, plan: DataPlan, learned: Table | None = None) -> Source:
     kind = _kind(path)
     if kind is csvfile:
         return csvfile.read(path, plan, learned)
-    if plan.label is not None or plan.header != "auto" or plan.drop is not None:
+    if plan.label is not None or plan.header != "auto" or plan.drop:
         raise DataError(f"{name}: data.label, data.header and data.drop act only on CSV files; remove them")
 
     def check(x: table.Declared, y: table.Declared | None) -> None:
@@ -351,9 +362,8 @@ def _number_classes(name: str, rows: Table, max_samples: int | None) -> tuple[tu
     labelled = np.ones(len(rows.y), bool) if rows.labelled is None else rows.labelled
     labels, inverse = np.unique(rows.y[labelled], return_inverse=True)
     classes, count = tuple(labels.tolist()), int(labelled.sum())
-    if len(classes) < 2:
-        what = f"every row has the label {classes[0]!r}" if classes else "no row has a label"
-        raise DataError(f"{name}: {what}; must have at least two classes")
+    if few := few_classes(Labels(rows.y, labelled)):
+        raise DataError(f"{name}: {few}")
     if count <= len(classes):
         what = "is the label column the right one?"
         raise DataError(f"{name}: {count} rows for {len(classes)} classes; must have more rows than classes; {what}")
@@ -462,7 +472,7 @@ def _in_order(test: Table, rows: Table, name: str) -> Table:
     if not rows.names or not test.names or rows.names == test.names or len(rows.names) != len(test.names):
         return test
     if odd := sorted(set(rows.names) ^ set(test.names)):
-        raise DataError(f"{name}: the column {odd[0]!r} is in only one of the training and the test file")
+        raise DataError(f"{name}: the column {quoted(odd[0])} is in only one of the training and the test file")
     at = {column: i for i, column in enumerate(test.names)}
     order = [at[column] for column in rows.names]
     original = test.place

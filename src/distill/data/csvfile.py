@@ -5,7 +5,7 @@ import re
 from array import array
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,22 +13,25 @@ from typing import NamedTuple
 import numpy as np
 
 from distill.config.schema import DataPlan
-from distill.data.columns import column_notes, like_labels
+from distill.data.columns import column_notes, is_label_name, like_labels
 from distill.data.labels import (
     Labels,
+    cut,
+    few_classes,
     label_fault,
     label_notes,
     listing,
     mark_unlabelled,
     normal,
+    quoted,
     read_labels,
-    whole,
 )
 from distill.data.sheet import COMMA_NUMBER, PLAIN_NUMBER, TRUTH, Sheet, counted, read_sheet
 from distill.data.table import Place, Source, Table, nearest
 from distill.errors import DataError
 from distill.nn.vector import Array
 
+LOOKED_AT = 1 << 21  # fields, for columns that look like a label
 NO_NUMBER = re.compile(r"[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -54,8 +57,10 @@ def read(path: Path, plan: DataPlan, learned: Table | None = None) -> Source:
         known = mark_unlabelled(labels, plan.unlabelled_label, place, negative=False)
         if learned is not None:
             return replace(known, notes=labels.notes)
-        if fault := label_fault(known):
+        if fault := label_fault(known, chosen=plan.label is not None):
             raise DataError(f"{place}: {fault}; {_advice(sheet, left_out)}")
+        if few := few_classes(known):
+            raise DataError(f"{place}: {few}; {_advice(sheet, left_out)}")
         return replace(known, notes=known.notes + label_notes(known, place))
 
     rows = replace(table(sheet, features, column, settle), dropped=dropped)
@@ -123,10 +128,10 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
     if isinstance(which, str):
         if sheet.header is None:
             raise DataError(
-                f"{sheet.name}: {key} names {which!r}, but there is no header; give an index, or header: true"
+                f"{sheet.name}: {key} names {quoted(which)}, but there is no header; give an index, or header: true"
             )
         if (name := normal(which)) not in sheet.columns:
-            what = f"no column {which!r}" + ("" if key == "data.label" else f", which {key} names")
+            what = f"no column {quoted(which)}" + ("" if key == "data.label" else f", which {key} names")
             raise DataError(f"{sheet.name}: {what}; {nearest(name, sheet.header)}")
         return sheet.columns[name]
     if not -sheet.width <= which < sheet.width:
@@ -136,16 +141,25 @@ def _column(sheet: Sheet, which: int | str, key: str) -> int:
 
 def _advice(sheet: Sheet, but: Collection[int]) -> str:
     """Which of the other columns look like a label, and how to choose one."""
-    header = sheet.header
-    columns = enumerate(zip(*(row for _, row in sheet.records()), strict=True))
-    likely = like_labels((i, header[i] if header else None, fields) for i, fields in columns if i not in but)[:4]
+    likely = _like_labels(sheet, set(range(sheet.width)) - set(but))[:4]
     if not likely:
         return "no other column looks like a label; name the right one with data.label"
-    named = [f"column {i}{f' ({header[i]!r})' if header else ''}, {count} values" for i, count in likely]
-    first = likely[0][0]
-    key = header[first] if header and whole(header[first]) is None and header[first].isidentifier() else first
+    named = [f"{sheet.column(i)}, {count} values" for i, count in likely]
     more = f" (or {'; '.join(named[1:])})" if named[1:] else ""
-    return f"what looks like one is {named[0]}{more}: set data.label: {key}"
+    return f"what looks like one is {named[0]}{more}: set data.label: {_key(sheet, likely[0][0])}"
+
+
+def _like_labels(sheet: Sheet, columns: Collection[int]) -> list[tuple[int, int]]:
+    """Those of these columns that look like a label by the first rows, and their number of values; likeliest first."""
+    rows = [row for _, row in islice(sheet.records(), max(LOOKED_AT // sheet.width, 100)) if len(row) == sheet.width]
+    header = sheet.header or (None,) * sheet.width
+    return like_labels((i, header[i], [row[i] for row in rows]) for i in sorted(columns))
+
+
+def _key(sheet: Sheet, column: int) -> int | str:
+    """A column as a plan may name it."""
+    name = sheet.header[column] if sheet.header else ""
+    return name if name.isidentifier() and cut(name) == name else column
 
 
 def table(
@@ -160,7 +174,8 @@ def table(
     lines, codes, labels = array("q"), array("q"), dict[str, int]()
     words: Words = {}
     pick = _picker(features)
-    for ends, rows in sheet.blocks():
+    empty = array("q")
+    for ends, rows in sheet.blocks(empty):
         at = len(lines)
         lines.extend(ends)
         x[at : len(lines)] = _numbers(list(chain.from_iterable(map(pick, rows))), len(features), at, words)
@@ -171,7 +186,7 @@ def table(
     if label is not None:
         texts = np.array(list(labels))[np.frombuffer(codes, np.int64)]
         known = settle(read_labels(texts, sheet.place(label)))
-    truths = _check_words(sheet, features, x, words, place)
+    truths = _check_words(sheet, features, label, x, words, place)
     header = sheet.header
     return Table(
         x,
@@ -180,8 +195,16 @@ def table(
         names=tuple(header[i] for i in features) if header else None,
         label=header[label] if header and label is not None else label,
         labelled=None if known is None else known.labelled,
-        notes=sheet.notes + truths + (() if known is None else known.notes),
+        notes=sheet.notes + _empty_rows(sheet, empty) + truths + (() if known is None else known.notes),
     )
+
+
+def _empty_rows(sheet: Sheet, lines: Sequence[int]) -> tuple[str, ...]:
+    """A note on the rows that hold nothing, which end on these lines."""
+    if not lines:
+        return ()
+    rows = "1 row of separators alone is" if len(lines) == 1 else f"{len(lines):,} rows of separators alone are"
+    return (f"{sheet.name}: {rows} left out (line {lines[0]}{', ...' if len(lines) > 1 else ''})",)
 
 
 def _most_rows(sheet: Sheet) -> int:
@@ -237,7 +260,9 @@ def _value(field: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _check_words(sheet: Sheet, features: Sequence[int], x: Array, words: Words, place: Place) -> tuple[str, ...]:
+def _check_words(
+    sheet: Sheet, features: Sequence[int], label: int | None, x: Array, words: Words, place: Place
+) -> tuple[str, ...]:
     """Raise DataError for words in columns of numbers; a note on columns of truth values alone."""
     truths, texts, stray = [], {}, []
     for column, kinds in sorted(words.items()):
@@ -252,12 +277,28 @@ def _check_words(sheet: Sheet, features: Sequence[int], x: Array, words: Words, 
             stray.append((first.row, column, first.text))
     if texts:
         what = listing([f"{sheet.column(i)} holds {word[:30]!r}" for i, word in texts.items()])
-        drop = f"leave them out (data.drop: [{listing(list(texts))}]), or " if sheet.planned else ""
-        raise DataError(f"{sheet.name}: {counted(len(texts), 'column')} of texts: {what}; {drop}write numbers")
+        them = "it" if len(texts) == 1 else "them"
+        drop = f"leave {them} out (data.drop: [{', '.join(map(str, texts))}]), or " if sheet.planned else ""
+        label_first = _label_among(sheet, texts, label) if sheet.planned else ""
+        raise DataError(
+            f"{sheet.name}: {counted(len(texts), 'column')} of texts: {what}; {label_first}{drop}write numbers"
+        )
     if stray:
         row, column, word = min(stray)
         raise DataError(f"{place(row, column)}: {_fault(word, row, sheet)}")
     return (f"{sheet.name}: true and false are read as 1 and 0 in {listing(truths)}",) if truths else ()
+
+
+def _label_among(sheet: Sheet, texts: Collection[int], label: int | None) -> str:
+    """What to say first where one of the columns of texts looks like the label, more than the one that is taken for it:
+    by its name, or because no other does."""
+    likely = [i for i, _ in _like_labels(sheet, texts)]
+    named = [i for i in likely if sheet.header and is_label_name(sheet.header[i])]
+    taken_by_name = sheet.header and label is not None and is_label_name(sheet.header[label])
+    if taken_by_name or not (named or len(likely) == 1):
+        return ""
+    first = (named or likely)[0]
+    return f"if {sheet.column(first)} is the label, set data.label: {_key(sheet, first)}; else "
 
 
 def _is_text(word: str) -> bool:
@@ -281,6 +322,6 @@ def _place(sheet: Sheet, features: Sequence[int], label: int | None, lines: Sequ
     def place(row: int | None, column: int | None) -> str:
         index = features[column] if column is not None else label or 0
         at = "" if row is None else f"line {lines[row]}, "
-        return f"{name}: {at}column {index}" + (f" ({header[index]!r})" if header else "")
+        return f"{name}: {at}column {index}" + (f" ({quoted(header[index])})" if header else "")
 
     return place

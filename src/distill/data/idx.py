@@ -34,7 +34,8 @@ def read(path: Path) -> Source:
         return Source(from_arrays(rows, None, place, picture))
     train, test = _pair(path, "train"), _pair(path, "t10k")
     if train is None:
-        raise DataError(f"{path}: no file train{SPELLINGS[0]} or train{SPELLINGS[0]}.gz; name the files as MNIST does")
+        what = f"is a folder with no X.npy, and no train{SPELLINGS[0]} or train{SPELLINGS[0]}.gz"
+        raise DataError(f"{path}: {what}; give a file in it, or name its files as NumPy's or MNIST's are")
     return Source(train, test)
 
 

@@ -16,16 +16,13 @@ import numpy as np
 
 from distill.nn.vector import Array
 
-# White space as str.strip takes it, and the marks of no width that Unicode does not count as such.
-WHITE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000\u200b\u2060\ufeff"
-WHITE += "".join(map(chr, range(0x2000, 0x200B)))
 PLAIN = re.compile(r"[-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]{1,3})?")  # '03' and '1_000' are no numbers
 DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 DIGITS = 18  # of whole numbers that int64 holds for certain; longer ones stay as they are
 MISSING_WORDS = {"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"}
 # Labels of fewer rows or classes, or of more rows a class, are never taken for measurements.
 LEAST_ROWS, LEAST_CLASSES, LEAST_PER_CLASS = 20, 10, 5
-SHOWN = 12  # names that a message shows
+SHOWN, LONGEST = 12, 60  # names that a message shows, and their characters
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,12 @@ class Labels:
 
 
 def normal(text: str) -> str:
-    """A text without outer white space, its accents composed (Unicode NFC), so that what looks alike is alike."""
-    return unicodedata.normalize("NFC", text).strip(WHITE)
+    """A text without outer white space and invisible characters (Unicode Cf: marks of direction, joiners, soft
+    hyphens, a BOM), its accents composed (NFC), so that what looks alike is alike."""
+    if text.isascii():
+        return text.strip()
+    seen = "".join(character for character in text if unicodedata.category(character) != "Cf")
+    return unicodedata.normalize("NFC", seen).strip()
 
 
 def spelled(label: Any) -> str:
@@ -73,9 +74,19 @@ def difference(theirs: Sequence[Any], ours: Sequence[Any]) -> str | None:
     return f"{texts}; the first that differ are {left[place]!a} and {right[place]!a}"
 
 
+def quoted(value: object) -> str:
+    """A field, or a name, as a message quotes it."""
+    return repr(cut(value))
+
+
+def cut(value: Any) -> Any:
+    """A value as it is, but for a long text, of which it is the first characters."""
+    return value[: LONGEST - 3] + "..." if isinstance(value, str) and len(value) > LONGEST else value
+
+
 def listing(names: Iterable[object]) -> str:
     """Names in a message, the first of them where they are many."""
-    texts = [str(name) for name in names]
+    texts = [cut(str(name)) for name in names]
     more = f", ... ({len(texts):,})" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
 
@@ -104,8 +115,10 @@ def _joined(raw: Sequence[Any], texts: Sequence[str], counts: Sequence[int], pla
         return ()
     rows = sum(sum(some.values()) - max(some.values()) for some in several)
     total, (first, second, *_) = sum(map(len, several)), several[0]
-    what = f"{total} spellings are taken for {_plural(len(several), 'class', 'classes')}, such as {first!a} and"
-    return (f"{place}: {what} {second!a}; {_plural(rows, 'row is', 'rows are')} read as the other spelling has it",)
+    what = f"{total} spellings are taken for {_plural(len(several), 'class', 'classes')}, such as {cut(first)!a} and"
+    return (
+        f"{place}: {what} {cut(second)!a}; {_plural(rows, 'row is', 'rows are')} read as the other spelling has it",
+    )
 
 
 def mark_unlabelled(labels: Labels, mark: Any, place: str, *, negative: bool) -> Labels:
@@ -123,27 +136,37 @@ def mark_unlabelled(labels: Labels, mark: Any, place: str, *, negative: bool) ->
     if auto and (not hits or values.dtype.kind != "i" or len(values) < 3 or values[0] < -1):
         return labels
     if not hits:
-        return _noted(labels, f"{place}: no row has the label {text!r} that {key} names")
+        return _noted(labels, f"{place}: no row has the label {quoted(text)} that {key} names")
     unlabelled = labels.labelled & (labels.y == values[hits[0]])
     count = int(unlabelled.sum())
     if auto and not negative:
         what = f"-1 is taken for a class ({_plural(count, 'row', 'rows')}); where it marks rows without a label, set"
         return _noted(labels, f"{place}: {what} {key}: -1")
-    what = f"{_plural(count, 'row counts', 'rows count')} as unlabelled, with {text} for a label"
+    what = f"{_plural(count, 'row counts', 'rows count')} as unlabelled, with {cut(text)} for a label"
     noted = _noted(labels, f"{place}: {what}; {f'for a class of that name set {key}: null' if auto else f'see {key}'}")
     return replace(noted, labelled=labels.labelled & ~unlabelled)
 
 
-def label_fault(labels: Labels) -> str | None:
-    """What says that these are no classes to learn, or None."""
+def few_classes(labels: Labels) -> str | None:
+    """What says that there is nothing to tell apart, or None."""
+    classes = np.unique(labels.y[labels.labelled])[:2].tolist()
+    if len(classes) > 1:
+        return None
+    what = f"every row has the label {quoted(classes[0])}" if classes else "no row has a label"
+    return f"{what}; must have at least two classes"
+
+
+def label_fault(labels: Labels, *, chosen: bool = False) -> str | None:
+    """What says that these are no classes to learn, or None. Many classes of few rows are none unless `chosen`."""
     values, counts = np.unique(labels.y[labels.labelled], return_counts=True)
     texts = [text for text in map(str, values.tolist()) if text.casefold() not in MISSING_WORDS]
     if labels.y.dtype.kind in "fU" and all(map(DECIMAL.fullmatch, texts)):
         fractions = [number for number in map(float, texts) if math.isfinite(number) and number % 1]
         if fractions:
-            return f"holds fractions such as {fractions[0]:.6g}: a regression target; distill learns classes"
+            what = f"holds fractions such as {fractions[0]:.6g}: a regression target"
+            return f"{what}; distill learns classes, so make ranges of them, and write a word for each"
     rare = int((counts <= 2).sum())
-    if _many(counts) and 2 * rare > len(counts):
+    if not chosen and _many(counts) and 2 * rare > len(counts):
         what = f"{counts.sum()} rows for {len(counts)} classes, {rare} of them with one or two rows"
         return f"{what}: this does not look like a label; distill learns classes"
     return None
@@ -169,7 +192,7 @@ def label_notes(labels: Labels, place: str) -> tuple[str, ...]:
         if name.casefold() in MISSING_WORDS:
             what = f"{name!a} is taken for a class ({_plural(count, 'row', 'rows')})"
             notes.append(f"{place}: {what}; where it marks rows without a label, set data.unlabelled_label: {name!a}")
-    pairs = [" and ".join(map(ascii, names)) for names in alike.values() if len(names) > 1]
+    pairs = [" and ".join(ascii(cut(name)) for name in names) for names in alike.values() if len(names) > 1]
     if pairs:
         what = f"{'; '.join(pairs[:3])}{', ...' if len(pairs) > 3 else ''} are different classes"
         notes.append(

@@ -6,8 +6,6 @@ The rows stay on disk until they are asked for. A single .npy file is rows witho
 import math
 from pathlib import Path
 
-import numpy as np
-
 from distill.data.ondisk import DiskArray
 from distill.data.table import Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
@@ -41,4 +39,4 @@ def _table(x: Path, y: Path | None, megabytes: float) -> Table:
     if 4 * math.prod(header.shape) > megabytes * 1_000_000:
         what = f"written column by column, and larger than data.in_memory_mb ({megabytes:g})"
         raise DataError(f"{x}: {what}; raise that, or write it with numpy.save(..., numpy.ascontiguousarray(X))")
-    return from_arrays(np.ascontiguousarray(read_npy(x)), labels, place)
+    return from_arrays(read_npy(x), labels, place)

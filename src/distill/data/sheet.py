@@ -8,6 +8,7 @@ import io
 import re
 import sys
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from distill.data.labels import (
-    MISSING_WORDS,
-    listing,
-    normal,
-    spelled,
-)
-from distill.data.table import STDIN
+from distill.data.labels import MISSING_WORDS, listing, normal, quoted, spelled
+from distill.data.table import STDIN, called
 from distill.errors import DataError
 from distill.system.arrays import gunzip
 from distill.system.file_kinds import GZIP, describe_other_kind
@@ -62,15 +58,16 @@ class Sheet:
 
     def column(self, index: int) -> str:
         """The same without the file."""
-        return f"column {index}" + (f" ({self.header[index]!r})" if self.header else "")
+        return f"column {index}" + (f" ({quoted(self.header[index])})" if self.header else "")
 
-    def records(self) -> Iterator[Record]:
-        """The rows below the header. Raises DataError."""
-        return islice(_records(self.name, self.raw, self.separator), self.skip, None)
+    def records(self, empty: "array[int] | None" = None) -> Iterator[Record]:
+        """The rows below the header; the lines of rows without a value are added to `empty`. Raises DataError."""
+        records = _records(self.name, self.raw, self.separator, empty=empty, between=not self.planned)
+        return islice(records, self.skip, None)
 
-    def blocks(self) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
+    def blocks(self, empty: "array[int] | None" = None) -> Iterator[tuple[Sequence[int], Sequence[list[str]]]]:
         """The rows below the header, some at a time and all of the same width, and the lines on which they end."""
-        records, most, first = self.records(), max(1, BLOCK_FIELDS // self.width), 0
+        records, most, first = self.records(empty), max(1, BLOCK_FIELDS // self.width), 0
         while block := list(islice(records, most)):
             lines, rows = zip(*block, strict=True)
             first = first or lines[0]
@@ -98,7 +95,7 @@ def read_sheet(
     `label`; else the columns below it decide, and where they tell both, DataError asks. `width` is that of a file with
     a label, where one without is read too; `planned`: the file is one of a plan, whose key data.header can answer.
     """
-    raw, name = _bytes(path), str(path)
+    raw, name = _bytes(path), called(path)
     separator, top = _separator(raw)
     head = _head(islice(_records(name, raw, separator), top, None))
     if not head:
@@ -113,7 +110,9 @@ def read_sheet(
     if not named:
         return sheet
     if twice := [column for column, count in Counter(first).items() if count > 1]:
-        raise DataError(f"{name}: line {line}: the column name {twice[0]!r} stands twice; give every column its own")
+        raise DataError(
+            f"{name}: line {line}: the column name {quoted(twice[0])} stands twice; give every column its own"
+        )
     if len(head) == 1:
         raise DataError(f"{name}: no rows; must hold at least one under the header")
     return replace(sheet, skip=top + 1, header=tuple(first))
@@ -124,22 +123,41 @@ def _bytes(path: Path) -> bytes:
     try:
         raw = sys.stdin.buffer.read() if path == STDIN and sys.stdin else path.read_bytes()
         if raw[:2] == GZIP:
-            raw = gunzip(path, raw)
+            raw = gunzip(called(path), raw)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
+        raise DataError(f"{called(path)}: cannot be read: {error}") from None
     if what := describe_other_kind(raw, path.name):
-        raise DataError(f"{path}: {what}")
+        raise DataError(f"{called(path)}: {what}")
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
-def _records(name: str, raw: bytes, separator: str, *, told: bool = True) -> Iterator[Record]:
-    """Every row that holds anything. A fault ends them; it is raised as DataError where it is to be `told`."""
+def _records(
+    name: str,
+    raw: bytes,
+    separator: str,
+    *,
+    told: bool = True,
+    empty: "array[int] | None" = None,
+    between: bool = False,
+) -> Iterator[Record]:
+    """Every row that holds anything; the lines of those of separators alone, as spreadsheets write them at the end, are
+    added to `empty`. With `between`, those between others are rows, as of a file whose rows are predicted one by one. A
+    fault ends the rows; it is raised as DataError where it is to be `told`."""
     text = io.TextIOWrapper(io.BytesIO(raw), "utf-8", newline="")
     reader = csv.reader(text, delimiter=separator, strict=True)
+    pending: list[Record] = []
     try:
         for row in reader:
-            if row:
+            if any(map(str.strip, row)):
+                yield from pending
+                pending.clear()
                 yield reader.line_num, row
+            elif len(row) > 1 and between:
+                pending.append((reader.line_num, row))
+            elif len(row) > 1 and empty is not None:
+                empty.append(reader.line_num)
+        if empty is not None:
+            empty.extend(line for line, _ in pending)
     except csv.Error as error:
         if told:
             raise DataError(f"{name}: line {reader.line_num}: {error}; check the quotes") from None
@@ -198,7 +216,7 @@ def _decide(
     at = label % len(first) if isinstance(label, int) and inside else None
     named = _looks_like_header(sheet, head, at)
     if named is None:
-        row = "a row" + ("" if at is None else f" (class {first[at]!r})")
+        row = "a row" + ("" if at is None else f" (class {quoted(first[at])})")
         what = f"line {line} can be a header (names {listing(first)}) or {row}"
         out = "delete the line if it is a header; if it is a row, put the names of the columns above it"
         raise DataError(f"{sheet.name}: {what}; {'set data.header: true or false' if sheet.planned else out}")
@@ -217,7 +235,8 @@ def _looks_like_header(sheet: Sheet, head: list[Record], label: int | None) -> b
         return all(field and not is_number(field) for field in first)
     columns = list(zip(*below, strict=True))
     numeric = [i for i, column in enumerate(columns) if i != label and _of_numbers(column)]
-    twice = len(set(first)) < len(first)
+    names = [name for name in first if name]
+    twice = len(set(names)) < len(names)
     if not numeric:
         return not twice and not any(field in column for field, column in zip(first, columns, strict=True))
     texts = sum(not is_number(first[i]) and first[i].lower() not in NO_VALUE for i in numeric)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from distill.data.labels import Labels, listing, read_labels
+from distill.data.labels import Labels, listing, quoted, read_labels
 from distill.data.ondisk import DiskArray
 from distill.data.scaling import blocks
 from distill.errors import DataError
@@ -78,6 +78,11 @@ def locate(path: str) -> Path:
     raise DataError(f"{path}: no such file or folder{looked}; check the path, or set DISTILL_DATA")
 
 
+def called(path: Path | str) -> str:
+    """A path as messages name it."""
+    return "standard input" if path in (STDIN, str(STDIN), "-") else str(path)
+
+
 def once_only(path: Path) -> bool:
     """Whether what is there can be read only once: a pipe, a terminal, what is piped in."""
     return path == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
@@ -86,7 +91,7 @@ def once_only(path: Path) -> bool:
 def nearest(name: str, names: Sequence[str]) -> str:
     """What to say where none of these is the column of that name: those that come near, and what there is."""
     near = get_close_matches(name, names, 3)
-    return (f"did you mean {' or '.join(map(repr, near))}? The" if near else "the") + f" columns are {listing(names)}"
+    return (f"did you mean {' or '.join(map(quoted, near))}? The" if near else "the") + f" columns are {listing(names)}"
 
 
 def check_shapes(x: Declared, y: Declared | None, place: Place) -> None:
@@ -129,8 +134,9 @@ def _labels(y: Array, place: Place) -> Labels:
         missing = ~known.labelled
     if missing.any():
         row = int(missing.argmax())
-        what = f"the label is {y[row].item()!r}; give every row a label, or -1 among whole numbers where there is none"
-        raise DataError(f"{place(row, None)}: {what}")
+        what = f"the label is {quoted(y[row].item())}"
+        advice = "give every row a label, or -1 among whole numbers where there is none"
+        raise DataError(f"{place(row, None)}: {what}; {advice}")
     return known
 
 

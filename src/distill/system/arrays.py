@@ -21,6 +21,7 @@ from distill.system.file_kinds import NPY, ZIP, reject_other_kind
 
 HEADER = "model.json"  # the member of a model file that is plain JSON
 PIECE_BYTES = 1 << 24  # unpacked at a time
+MAX_UNPACKED, MAX_RATIO = 1 << 28, 100  # a compressed table is at most so many bytes, or so many times its size
 
 
 @dataclass(frozen=True)
@@ -138,18 +139,22 @@ def _as_data_error(path: Path, kind: str, writer: str) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read as {kind}: {reason}{advice}") from None
 
 
-def gunzip(path: Path, raw: bytes) -> bytes:
-    """Return the unpacked content of a gzip file's bytes. Raises DataError once it exceeds this machine's memory."""
+def gunzip(name: Path | str, raw: bytes) -> bytes:
+    """Return the unpacked content of a gzip file's bytes. Raises DataError once it exceeds this machine's memory, or
+    grows beyond what a table of so few bytes unpacks to."""
     pieces, size = [], 0
     with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
         while piece := file.read(PIECE_BYTES):
             pieces.append(piece)
             size += len(piece)
-            check_memory(path, size, "what it holds")
+            check_memory(name, size, "what it holds")
+            if size > MAX_UNPACKED and size > MAX_RATIO * len(raw):
+                problem = f"unpacks to over {MAX_UNPACKED >> 20} MB, {MAX_RATIO} times its size, as no table does"
+                raise DataError(f"{name}: {problem}; if this is intended, unpack it first")
     return b"".join(pieces)
 
 
-def check_memory(path: Path, size: int, content: str) -> None:
+def check_memory(path: Path | str, size: int, content: str) -> None:
     """Raise DataError if `size` bytes of a file are more than this machine's memory; `content` names them."""
     if size > (memory := _memory()):
         sizes = f"{size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB of memory"

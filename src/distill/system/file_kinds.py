@@ -1,5 +1,6 @@
 """Recognise files that cannot be read as data by their first bytes: workbooks, archives, web pages."""
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from distill.errors import DataError
 
 ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY"
 EXPORT = "export it as CSV (UTF-8)"
+PICKLED = "write its arrays with numpy.savez, or give its model to distill.run(plan, teachers=...)"
 UNPACK = "unpack it, and give the file in it"
 # First bytes that no text table has -> what the file is, and what to do.
 BEGINNINGS: dict[bytes, tuple[str, str]] = {
@@ -27,6 +29,7 @@ BEGINNINGS: dict[bytes, tuple[str, str]] = {
     b"\xff\xfe": ("a text in UTF-16", "save it as UTF-8"),
     b"\xfe\xff": ("a text in UTF-16", "save it as UTF-8"),
     GZIP: ("a gzip file", UNPACK),
+    **{bytes([0x80, protocol]): ("a pickle (joblib), which is never loaded", PICKLED) for protocol in range(2, 6)},
 }
 # What a zip archive contains, or how its name ends -> what it is, and what to do.
 MEMBERS: dict[bytes, tuple[str, str]] = {
@@ -40,6 +43,7 @@ MARKUP: dict[bytes, tuple[str, str]] = {
     b"<html": ("a web page", "download the file itself, by its raw link"),
     b"<?xml": ("an XML document", EXPORT),
 }
+JSON = re.compile(rb"\{\s*[\"}]|\[\s*[\[{]")  # no field of a CSV begins so
 
 
 def describe_other_kind(raw: bytes, name: str) -> str | None:
@@ -56,7 +60,7 @@ def describe_other_kind(raw: bytes, name: str) -> str | None:
         for mark, (kind, advice) in table.items():
             if matches(mark):
                 return f"is {kind}; {advice}"
-    return None
+    return "is JSON; write it as CSV" if JSON.match(start) else None
 
 
 def reject_other_kind(path: Path, expected: bytes) -> None:
