@@ -41,7 +41,7 @@ def check(plan: Config, outputs: Mapping[str, str | Path | None]) -> None:
 
 
 def _check_rows(folder: RunFolder, outputs: Iterable[Path]) -> None:
-    """Raise OutputError if `check --rows` would put a file into a folder that then looks like another's."""
+    """Raise OutputError if --rows names a file in a run folder that no run has used: the run would then refuse it."""
     for path in outputs:
         if folder.contains(path) and not (folder.path / METRICS).exists():
             raise OutputError(f"--rows: {path}: is in output.folder, where no run has been yet; name another place")
