@@ -65,9 +65,15 @@ def describe_other_kind(raw: bytes, name: str) -> str | None:
 
 def reject_other_kind(path: Path, expected: bytes) -> None:
     """Raise DataError if a file that could not be read does not start with `expected` and is of a known kind."""
+    if description := describe_file(path, expected):
+        raise DataError(f"{path}: {description}")
+
+
+def describe_file(path: Path, expected: bytes) -> str | None:
+    """Return `describe_other_kind` of a file that does not start with `expected`, else None."""
     with suppress(OSError):
         if path.is_file():  # reading from a pipe would wait
             with path.open("rb") as file:
                 raw = file.read(4096)
-            if not raw.startswith(expected) and (description := describe_other_kind(raw, path.name)):
-                raise DataError(f"{path}: {description}")
+            return None if raw.startswith(expected) else describe_other_kind(raw, path.name)
+    return None

@@ -16,7 +16,7 @@ import numpy as np
 
 from distill.errors import DataError, OutputError
 from distill.system.arrays import HEADER
-from distill.system.file_kinds import ZIP, reject_other_kind
+from distill.system.file_kinds import ZIP, describe_file
 
 MAX_HEADER_BYTES = 100_000_000  # a million names fit
 MAX_LINKS = 40  # on the way to a file, as the system allows
@@ -139,8 +139,9 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
         ) from None
     except Exception as error:  # as in open_npz
-        reject_other_kind(path, ZIP)
-        raise DataError(f"{path}: not a model file of distill: {error}; give a teacher.npz or student.npz") from None
+        description = describe_file(path, ZIP)
+        reason = f"it {description.partition(';')[0]}" if description else error
+        raise DataError(f"{path}: not a model file of distill: {reason}; give a teacher.npz or student.npz") from None
     if not isinstance(header, dict):
         raise DataError(
             f"{path}: not a model file of distill: its header is no mapping; give a teacher.npz or student.npz"
