@@ -28,7 +28,7 @@ from distill import config, pipeline
 from distill.nn import blas
 from distill.report.record import Record
 from distill.report.verdict import verdict
-from distill.system.processes import each
+from distill.system.processes import map_in_processes
 from distill.train.fit import Run
 
 PAGE = Path(__file__).with_name("METHODS.md")
@@ -93,7 +93,7 @@ def measure(
             for key, plan in plans.items()
         }
 
-    rows = list(each(once, range(seeds or common.evidence.seeds), None))
+    rows = list(map_in_processes(once, range(seeds or common.evidence.seeds), None))
     return {key: [row[key] for row in rows] for key in plans}
 
 

@@ -1,4 +1,4 @@
-"""The command line as a user runs it: what goes where, exit codes, and that nothing is lost on the way."""
+"""The command line as a user runs it: outputs, exit codes, and that no file is lost."""
 
 import contextlib
 import csv
@@ -44,7 +44,7 @@ def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 
 
 def names(path: Path) -> list[str]:
-    return sorted(one.name for one in path.iterdir())
+    return sorted(entry.name for entry in path.iterdir())
 
 
 def without_timings(path: Path) -> Any:
@@ -107,7 +107,7 @@ def test_the_results_hold_what_is_documented(folder: Path) -> None:
 
 
 def test_figures_in_the_results_are_those_of_the_saved_models(folder: Path) -> None:
-    """Agreement and accuracy, worked out again from the model files and the raw digits."""
+    """Agreement and accuracy, computed again from the model files and the raw digits."""
     assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
     results = json.loads((folder / "runs/small/results.json").read_text())
     models = {name: distill.load_model(f"runs/small/{name}.npz") for name in ("teacher", "control", "student")}
@@ -124,15 +124,15 @@ def test_figures_in_the_results_are_those_of_the_saved_models(folder: Path) -> N
 
 
 def test_the_same_command_twice_gives_the_same_results_and_models(folder: Path) -> None:
-    for name in ("one", "two"):
+    for name in ("first", "second"):
         assert (
             program("--config", "small.yaml", "--set", "output.folder=runs/same", "--output", f"{name}.json").returncode
             == 0
         )
         shutil.copytree("runs/same", name)
-    assert without_timings(folder / "one.json") == without_timings(folder / "two.json")
+    assert without_timings(folder / "first.json") == without_timings(folder / "second.json")
     for file in ("teacher.npz", "student.npz", "control.npz", "metrics.jsonl", "config.yaml"):
-        assert (folder / "one" / file).read_bytes() == (folder / "two" / file).read_bytes(), file
+        assert (folder / "first" / file).read_bytes() == (folder / "second" / file).read_bytes(), file
 
 
 def test_the_resolved_plan_in_the_run_folder_repeats_the_run(folder: Path) -> None:
@@ -155,10 +155,10 @@ def test_streams_quiet_json_verbose(folder: Path, capsys: pytest.CaptureFixture[
 
 def test_the_log_file_has_the_documented_format(folder: Path) -> None:
     assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
-    line = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - distill[.\w]* - (DEBUG|INFO|WARNING|ERROR|CRITICAL) - .+"
+    pattern = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - distill[.\w]* - (DEBUG|INFO|WARNING|ERROR|CRITICAL) - .+"
     lines = (folder / "logs/app.log").read_text().splitlines()
     assert len(lines) >= 5
-    assert all(re.fullmatch(line, one) for one in lines)
+    assert all(re.fullmatch(pattern, line) for line in lines)
 
 
 def test_the_log_file_rotates(folder: Path) -> None:
@@ -209,8 +209,8 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "V
 LARGE = ["teachers.teacher.hidden=[350, 220]", "student.hidden=[350, 220]", "distillation.batch_size=107"]
 
 
-def clean(**variables: str) -> dict[str, str]:
-    """The environment without any word about threads but these."""
+def env_with(**variables: str) -> dict[str, str]:
+    """Return the environment with these variables about threads and no others."""
     names = (*BLAS_THREADS, "DISTILL_THREADS")
     return {name: value for name, value in os.environ.items() if name not in names} | variables
 
@@ -235,13 +235,13 @@ def clean(**variables: str) -> dict[str, str]:
 def test_the_threads_of_training_are_decided_and_recorded(
     folder: Path, environment: dict[str, str], key: str, threads: int
 ) -> None:
-    done = program("--config", "small.yaml", f"--set=performance.threads={key}", "--json", env=clean(**environment))
+    done = program("--config", "small.yaml", f"--set=performance.threads={key}", "--json", env=env_with(**environment))
     assert json.loads(done.stdout)["machine"]["threads"] == threads
 
 
 @pytest.mark.parametrize("command", ["run", "check", "bench", "predict", "evaluate", "report"])
 def test_every_command_keeps_blas_to_one_thread_before_numpy_loads(folder: Path, command: str) -> None:
-    """BLAS reads its variables once; with more threads of its own it would round otherwise, and fight with ours."""
+    """BLAS reads its variables once; its own threads would change the rounding, and compete with those of training."""
     if command in ("predict", "evaluate", "report"):
         assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
     words = {
@@ -261,33 +261,33 @@ def test_every_command_keeps_blas_to_one_thread_before_numpy_loads(folder: Path,
         capture_output=True,
         text=True,
         check=True,
-        env=clean(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2"),
+        env=env_with(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2"),
     )
     assert done.stderr.splitlines()[-1] == "0 1 1 1 1 1"
 
 
 def test_no_number_of_threads_of_any_kind_changes_a_result(folder: Path) -> None:
     """Not those of training, and not those of BLAS, whether `distill` or another program has loaded NumPy."""
-    changes = [f"--set={one}" for one in (*LARGE, "output.folder=run")]
-    found = []
+    overrides = [f"--set={override}" for override in (*LARGE, "output.folder=run")]
+    outcomes = []
     for i, variables in enumerate(
         ({"DISTILL_THREADS": "1"}, {"DISTILL_THREADS": "3"}, {"DISTILL_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"})
     ):
         code = "from distill.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
         code = code if i < 2 else f"import numpy; {code}"
         done = subprocess.run(
-            [sys.executable, "-c", code, "--config", "small.yaml", *changes, "--json"],
+            [sys.executable, "-c", code, "--config", "small.yaml", *overrides, "--json"],
             capture_output=True,
             text=True,
             check=True,
-            env=clean(**variables),
+            env=env_with(**variables),
         )
         results = json.loads(done.stdout)
         assert results["machine"].pop("threads") == int(variables["DISTILL_THREADS"])
         del results["timings"]
         models = [(folder / "run" / f"{name}.npz").read_bytes() for name in ("teacher", "student", "control")]
-        found.append((results, models))
-    assert found[0] == found[1] == found[2]
+        outcomes.append((results, models))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 # --- paths ---------------------------------------------------------------------------------------------------------
@@ -311,8 +311,8 @@ def test_a_source_that_can_be_read_once_is_enough_for_all_seeds(trained: Path, s
     if source == "pipe":
         os.mkfifo("pipe")
         threading.Thread(target=lambda: Path("pipe").write_text(rows), daemon=True).start()
-    sets = [f"--set={one}" for one in (f"data.source={source}", "evidence.seeds=2", "output.folder=piped")]
-    run = program("--config", "blobs.yaml", *sets, "--json", input=rows)
+    overrides = (f"data.source={source}", "evidence.seeds=2", "output.folder=piped")
+    run = program("--config", "blobs.yaml", *(f"--set={text}" for text in overrides), "--json", input=rows)
     assert json.loads(run.stdout)["verdict"]["seeds"] == 2
     page = program("report", "piped", "--output", "-", input=rows)  # waits for no second reading
     assert "could be read only once" in page.stdout
@@ -333,7 +333,7 @@ def test_what_is_piped_in_is_called_standard_input(trained: Path, rows: str) -> 
 
 
 @pytest.mark.parametrize("key", ["predictions", "load"])
-def test_what_every_seed_reads_is_no_pipe(trained: Path, key: str) -> None:
+def test_a_file_that_every_seed_reads_must_not_be_a_pipe(trained: Path, key: str) -> None:
     os.mkfifo("pipe")
     done = program("check", "--config", "blobs.yaml", f"--set=teachers={{t: {{{key}: pipe}}}}", timeout=60)
     assert done.returncode == 4
@@ -341,22 +341,22 @@ def test_what_every_seed_reads_is_no_pipe(trained: Path, key: str) -> None:
     assert "file" in done.stderr
 
 
-def test_the_home_folder_is_meant_by_a_tilde(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_the_home_folder(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(trained))
     (trained / "home.yaml").write_text(
         "data: {source: ~/rows.csv, test: ~/runs/../runs/test.csv, label: kind}\nlogging: {file: ~/logs/a.log}\n"
         "output: {folder: ~/kept}\nperformance: {cache: ~/cache}\n"
-        "teachers: {a: {load: ~/runs/blobs/teacher.npz}, b: {predictions: ~/said.csv}}\n"
+        "teachers: {a: {load: ~/runs/blobs/teacher.npz}, b: {predictions: ~/guesses.csv}}\n"
     )
     (trained / "runs/test.csv").write_text((trained / "rows.csv").read_text())
-    assert cli.main(["predict", "--model=~/runs/blobs/student.npz", "--data=~/rows.csv", "--output=~/said.csv"]) == 0
+    assert cli.main(["predict", "--model=~/runs/blobs/student.npz", "--data=~/rows.csv", "--output=~/guesses.csv"]) == 0
     assert cli.main(["--config=~/home.yaml", "--output=~/out.json", "--quiet"]) == 0
-    for name in ("said.csv", "kept/student.npz", "logs/a.log", "out.json"):
+    for name in ("guesses.csv", "kept/student.npz", "logs/a.log", "out.json"):
         assert (trained / name).is_file(), name
     assert not (trained / "~").exists()
 
 
-def test_predict_and_evaluate_say_on_stderr_what_they_guessed(
+def test_predict_and_evaluate_print_what_they_guessed_to_stderr(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = ["--model", "runs/blobs/student.npz"]
@@ -437,8 +437,8 @@ def test_predictions_go_to_stdout_without_an_output(trained: Path) -> None:
 
 
 def test_a_single_row_with_a_header_can_be_predicted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (trained / "one.csv").write_text("w,x,y,z\n1,2,3,4\n")
-    assert cli.main(["predict", "--model", "runs/blobs/student.npz", "--data", "one.csv"]) == 0
+    (trained / "row.csv").write_text("w,x,y,z\n1,2,3,4\n")
+    assert cli.main(["predict", "--model", "runs/blobs/student.npz", "--data", "row.csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
@@ -466,7 +466,7 @@ def test_evaluate_without_a_header_takes_the_labels_place(folder: Path, capsys: 
 
 @pytest.fixture
 def tested(folder: Path) -> Path:
-    """A run on a file with a test set of its own, in which the models do worse."""
+    """A run on a file with a test set, on which the models are worse."""
     x, y = blobs()
     np.savez(
         folder / "rows.npz",
@@ -493,7 +493,7 @@ def test_figures_of_the_test_set_are_those_of_the_test_set(tested: Path, capsys:
     same = models["student"].predict(x) == models["teacher"].predict(x)
     assert results["test_agreement"] == pytest.approx(same.mean())
     assert (results["verdict"]["split"], results["seeds"][0]["rows"]) == ("test", 60)
-    # evaluate takes a file's own test set too
+    # evaluate uses a file's test set too
     assert cli.main(["evaluate", "--model", "runs/blobs/student.npz", "--data", "rows.npz", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["rows"], figures["accuracy"]) == (60, results["student_test_accuracy"])
@@ -513,7 +513,7 @@ def test_the_embedded_digits_can_be_evaluated(folder: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["rows"] == 1797
 
 
-# --- ways to end badly ------------------------------------------------------------------------------------------------
+# --- errors and signals ----------------------------------------------------------------------------------------------
 
 
 def test_a_teacher_that_learned_nothing_stops_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -525,7 +525,7 @@ def test_a_teacher_that_learned_nothing_stops_the_run(folder: Path, capsys: pyte
     assert not (folder / "runs/small").exists()
 
 
-def test_divergence_ends_with_3_and_keeps_what_was_good(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_divergence_ends_with_3_and_keeps_the_last_good_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--config", "small.yaml", "--quiet", "--output", "results.json"]) == 0
     before = (folder / "runs/small/results.json").read_bytes()
     (folder / "bad.yaml").write_text(SMALL_YAML + EXPLODING + "output: {folder: runs/small}\n")
@@ -599,17 +599,17 @@ def test_bad_data_leaves_what_an_earlier_run_had_kept(folder: Path) -> None:
     assert not (folder / "runs/small.partial").exists()
 
 
-def test_an_override_that_would_do_nothing_is_a_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_override_without_effect_is_a_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--config", "small.yaml", "--quiet"]) == 0
-    idle = ["temperature=2", "alpha=0", "student_hidden=8", "teacher_epochs=2", "learning_rate=1"]
-    sets = [f"--set=distillation.{one}" for one in idle]
-    assert cli.main(["check", "--config", "runs/small/config.yaml", *sets]) == 2
+    ineffective = ["temperature=2", "alpha=0", "student_hidden=8", "teacher_epochs=2", "learning_rate=1"]
+    overrides = [f"--set=distillation.{text}" for text in ineffective]
+    assert cli.main(["check", "--config", "runs/small/config.yaml", *overrides]) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert {line.split(": ")[1] for line in lines} == {f"distillation.{one.partition('=')[0]}" for one in idle}
-    live = ["--set=distillation.random_seed=3", "--set=student.hidden=8", "--set=distillation.train_ratio=0.7"]
-    assert cli.main(["check", "--config", "runs/small/config.yaml", *live]) == 0
-    for one in idle:
-        assert cli.main(["check", "--config", "small.yaml", f"--set=distillation.{one}"]) == 0
+    assert {line.split(": ")[1] for line in lines} == {f"distillation.{text.partition('=')[0]}" for text in ineffective}
+    effective = ["--set=distillation.random_seed=3", "--set=student.hidden=8", "--set=distillation.train_ratio=0.7"]
+    assert cli.main(["check", "--config", "runs/small/config.yaml", *effective]) == 0
+    for text in ineffective:
+        assert cli.main(["check", "--config", "small.yaml", f"--set=distillation.{text}"]) == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
@@ -631,7 +631,7 @@ def test_closed_streams_are_no_reason_to_fail(folder: Path, closed: str) -> None
     assert (folder / "runs/small/results.json").exists()
 
 
-def test_too_little_memory_is_said_plainly(
+def test_too_little_memory_is_one_message(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def greedy(*_: object, **__: object) -> None:
@@ -650,7 +650,7 @@ def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
 ) -> None:
     # a signal may be ignored where the tests themselves run in the background, and a child inherits that
     code = f"import signal; signal.signal({number:d}, signal.default_int_handler); from distill.cli import main; "
-    arguments = ["--config", "small.yaml", *(f"--set={one}" for one in (*large, "student.epochs=1000000"))]
+    arguments = ["--config", "small.yaml", *(f"--set={override}" for override in (*large, "student.epochs=1000000"))]
     command = [sys.executable, "-c", f"{code}raise SystemExit(main({arguments}))"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process, contextlib.ExitStack() as at_the_end:
         at_the_end.callback(process.kill)
@@ -666,8 +666,8 @@ def test_a_signal_ends_the_run_with_its_code_and_keeps_the_finished_teacher(
     assert not (folder / "runs/small").exists()
 
 
-def heeds_signals(process: int) -> bool:
-    """Whether a process has handlers of its own, of which SIGHUP's comes last."""
+def handles_signals(process: int) -> bool:
+    """Return whether a process has installed its handlers, of which SIGHUP's is the last."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
     return bool(caught and int(caught[1], 16) >> (signal.SIGHUP - 1) & 1)
 
@@ -682,13 +682,18 @@ def children(process: int) -> list[str]:
 def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: int, workers: int) -> None:
     rng = random.Random(workers + number)
     (folder / "tmp").mkdir()
-    sets = ["student.epochs=1000000", "evidence.seeds=5000", f"evidence.workers={workers}", "data.in_memory_mb=0"]
-    sets[0] = "student.epochs=40" if workers > 1 else sets[0]  # the first seed comes before the workers
+    epochs = 40 if workers > 1 else 1_000_000  # the first seed is trained before workers are started
+    overrides = [
+        f"student.epochs={epochs}",
+        "evidence.seeds=5000",
+        f"evidence.workers={workers}",
+        "data.in_memory_mb=0",
+    ]
     command = [sys.executable, "-m", "distill", "--config", "small.yaml", "--output", "out.json"]
     for latest in (0.02, 0.3, 1.0, 2.0):
         with (
             subprocess.Popen(
-                [*command, *(f"--set={one}" for one in (*sets, "logging.level=ERROR"))],
+                [*command, *(f"--set={override}" for override in (*overrides, "logging.level=ERROR"))],
                 stderr=subprocess.PIPE,
                 text=True,
                 env=os.environ | {"TMPDIR": str(folder / "tmp")},
@@ -697,17 +702,17 @@ def test_any_number_of_signals_at_any_time_is_one_message(folder: Path, number: 
             contextlib.ExitStack() as at_the_end,
         ):
             at_the_end.callback(process.kill)
-            while not heeds_signals(process.pid):
+            while not handles_signals(process.pid):
                 time.sleep(0.001)
             time.sleep(rng.uniform(0, latest))
-            left = children(process.pid)
+            workers_at_work = children(process.pid)
             for pause in (0, rng.uniform(0, 0.003), rng.uniform(0, 0.05)):
                 time.sleep(pause)
                 process.send_signal(number)
             _, err = process.communicate(timeout=60)
         by = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
         assert (process.returncode, err) == (128 + number, f"error: stopped by {by}\n")
-        assert not any(Path("/proc", child).exists() for child in left)
+        assert not any(Path("/proc", child).exists() for child in workers_at_work)
         assert not list((folder / "tmp").iterdir())
         assert {*names(folder)} <= {"logs", "runs", "small.yaml", "tmp"}
 
@@ -724,7 +729,7 @@ def test_a_signal_that_python_drops_stops_the_command_all_the_same(folder: Path)
     assert (done.returncode, done.stderr) == (143, "error: stopped by signal 15\n")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(trained: Path) -> None:
+def test_a_closed_pipe_behind_stdout_is_no_error(trained: Path) -> None:
     big = "\n".join(["w,x,y,z", *["1,2,3,4"] * 20_000])
     (trained / "big.csv").write_text(big)
     command = f"{sys.executable} -m distill predict --model runs/blobs/student.npz --data big.csv | head -1"
@@ -743,7 +748,7 @@ def test_help_is_printed(arguments: list[str], capsys: pytest.CaptureFixture[str
 # --- from Python ------------------------------------------------------------------------------------------------------
 
 
-def test_a_mapping_runs_without_leaving_a_trace(in_tmp: Path) -> None:
+def test_a_run_of_a_mapping_writes_no_files(in_tmp: Path) -> None:
     results = distill.run({"distillation": {"max_samples": 200, "student_epochs": 1}})
     assert results["student_val_accuracy"] <= 1
     assert (results.teacher.n_parameters, results.student.n_parameters) == (9610, 2410)
@@ -751,11 +756,11 @@ def test_a_mapping_runs_without_leaving_a_trace(in_tmp: Path) -> None:
 
 
 def test_a_path_runs_as_on_the_command_line(folder: Path) -> None:
-    heard: list[str] = []
+    epochs: list[str] = []
     results = distill.run(
-        "small.yaml", ["student.epochs=1"], lambda name, epoch: heard.append(f"{name} {epoch['epoch']}")
+        "small.yaml", ["student.epochs=1"], lambda name, epoch: epochs.append(f"{name} {epoch['epoch']}")
     )
-    assert heard == ["teacher 1", "teacher 2", "teacher 3", "control 1", "student 1"]
+    assert epochs == ["teacher 1", "teacher 2", "teacher 3", "control 1", "student 1"]
     assert json.loads((folder / "runs/small/results.json").read_text()) == results
 
 
@@ -767,9 +772,9 @@ def test_public_names_are_there_and_others_are_refused_by_name() -> None:
         distill.runn  # noqa: B018
 
 
-def test_a_program_that_we_start_is_not_limited_by_what_we_set_for_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_process_is_not_limited_by_the_limit_on_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment.BLAS_THREADS:
         monkeypatch.setenv(name, "1")
-    assert environment._limit() is None
+    assert environment._thread_limit() is None
     monkeypatch.delenv("MKL_NUM_THREADS")
-    assert environment._limit() == 1
+    assert environment._thread_limit() == 1

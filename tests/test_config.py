@@ -291,13 +291,13 @@ def test_a_shared_teacher_keeps_teacher_and_split_over_the_seeds() -> None:
 
 def test_the_number_of_workers_moves_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
-    original = processes._crew
+    original = processes._worker_pool
 
     def counted(function: Any, workers: int, *rest: Any) -> Any:
         counts.append(workers)
         return original(function, workers, *rest)
 
-    monkeypatch.setattr(processes, "_crew", counted)
+    monkeypatch.setattr(processes, "_worker_pool", counted)
     alone, two = (small("evidence.seeds=4", f"evidence.workers={workers}") for workers in (1, 2))
     assert counts == [2]
     assert alone["seeds"] == two["seeds"]

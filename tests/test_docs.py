@@ -15,6 +15,8 @@ import yaml
 
 import distill
 from distill import cli, config
+from distill.cli.commands import COMMANDS
+from distill.cli.parser import build_parser
 from distill.config.schema import (
     INHERITED,
     SECTIONS,
@@ -162,9 +164,9 @@ def test_there_are_commands_to_check() -> None:
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_every_documented_command_is_one_that_the_program_takes(page: str, command: str) -> None:
     words = shlex.split(command)[2:]
-    if words[0] not in cli.COMMANDS:
+    if words[0] not in COMMANDS:
         words.insert(0, "run")
-    args = cli.parser().parse_args(words)
+    args = build_parser().parse_args(words)
     if hasattr(args, "config"):
         config.load(ROOT / args.config, args.set)
 

@@ -449,12 +449,12 @@ def test_a_killed_worker_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None
         return one
 
     with pytest.raises(distill.DistillError, match="a worker process was killed"):
-        list(processes.each(killed, [1, 2, 3], 2))
+        list(processes.map_in_processes(killed, [1, 2, 3], 2))
 
 
 def test_an_interrupt_does_not_wait_for_the_items_in_work() -> None:
     started = time.monotonic()
-    results = processes.each(lambda one: time.sleep(60 * one), [0, 1, 1], 2)
+    results = processes.map_in_processes(lambda one: time.sleep(60 * one), [0, 1, 1], 2)
     next(results)
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
@@ -469,7 +469,7 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import os, sys, time; from distill.system import processes\n"
         "def work(one):\n    open(f'{sys.argv[1]}/{os.getpid()}', 'w').close(); time.sleep(60)\n"
-        "list(processes.each(work, [1, 2], 2))"
+        "list(processes.map_in_processes(work, [1, 2], 2))"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as parent:
         deadline = time.monotonic() + 30

@@ -1103,7 +1103,7 @@ def test_nothing_is_unpacked_before_names_and_sizes_are_looked_at(name: str, tra
 def test_a_table_packed_beyond_belief_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     name = write("rows.csv.gz", gzip.compress(b"0,1,a\n1,0,b\n" * 10_000))
     assert check(name).code == 0
-    monkeypatch.setattr("distill.system.arrays.MOST_UNPACKED", 100_000)
+    monkeypatch.setattr("distill.system.arrays.MAX_UNPACKED", 100_000)
     assert_refused(check(name), "rows.csv.gz: unpacks to over … 100 times its size … unpack it first")
 
 

@@ -1,4 +1,4 @@
-"""The page about a run: verdict first, everything in one file, nothing a user wrote can do or break anything."""
+"""The page about a run: verdict first, everything in one file, and names of a user are inert text."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def parsed(page: str) -> Collector:
 
 def run(folder: Path, plan: str, *overrides: str) -> Path:
     (folder / "plan.yaml").write_text(plan)
-    assert cli.main(["--config", "plan.yaml", "--quiet", *(f"--set={one}" for one in overrides)]) == 0
+    assert cli.main(["--config", "plan.yaml", "--quiet", *(f"--set={override}" for override in overrides)]) == 0
     return folder / "runs/plan"
 
 
@@ -234,7 +234,7 @@ def test_a_real_browser_opens_the_page_without_a_complaint_or_a_request(
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "Did distillation help?" in done.stdout
     assert "CONSOLE" not in done.stderr
-    # the browser itself looks for its updates; what the page had asked for would be written in it
-    asked = set(re.findall(r'"url":"(?:https?|wss?|ftp)://([^/"]*)', net.read_text()))
+    # the browser itself requests updates; an address that the page requests would be in its source
+    hosts = set(re.findall(r'"url":"(?:https?|wss?|ftp)://([^/"]*)', net.read_text()))
     source = (folder / "report.html").read_text(encoding="utf-8")
-    assert not [host for host in asked if host in source]
+    assert not [host for host in hosts if host in source]

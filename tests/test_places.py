@@ -23,8 +23,8 @@ PARTIAL = "runs/x.partial"
 
 
 @pytest.fixture
-def house(in_tmp: Path) -> Path:
-    """Data, a plan, its complete run in runs/done, and what a stopped run of it left in runs/x.partial."""
+def stopped_run(in_tmp: Path) -> Path:
+    """Return a folder with data, a plan, its complete run in runs/done, and a stopped run of it in runs/x.partial."""
     (in_tmp / "rows.csv").write_text(ROWS)
     (in_tmp / "config.yaml").write_text(PLAN)
     assert cli.main(["--quiet", "--set=output.folder=runs/done"]) == 0
@@ -72,7 +72,7 @@ def layer_file(name: str) -> list[str]:
     return [f"student.terms={term}"]
 
 
-def said(folder: str) -> list[str]:
+def predictions(folder: str) -> list[str]:
     np.save(f"{folder}/student.npy", np.eye(3)[np.arange(60) % 3])
     return [f"teachers.teacher.predictions={folder}/student.npy"]
 
@@ -90,7 +90,7 @@ def done(name: str) -> list[str]:
     return load(f"runs/x/{name}")
 
 
-# What is set -> the key that the refusal names, or None where the plan is sound.
+# Placement -> what makes it and returns its overrides; the text that the error contains, or None if there is none.
 PLACEMENTS: dict[str, tuple[Callable[[], list[str]], str | None]] = {
     "a model in what is cleared": (lambda: load(f"{PARTIAL}/teacher.npz"), "teachers.teacher.load"),
     "another spelling": (lambda: load(f"runs/../{PARTIAL}/./teacher.npz"), "teachers.teacher.load"),
@@ -102,7 +102,7 @@ PLACEMENTS: dict[str, tuple[Callable[[], list[str]], str | None]] = {
         lambda: load(link(f"{PARTIAL}/peer1.npz", "runs/done/teacher.npz")),
         "teachers.teacher.load",
     ),
-    "predictions in it": (lambda: said(PARTIAL), "teachers.teacher.predictions"),
+    "predictions in it": (lambda: predictions(PARTIAL), "teachers.teacher.predictions"),
     "data in it": (lambda: ["data.source=" + move("rows.csv", f"{PARTIAL}/rows.csv")], "data.source"),
     "a test set in it": (lambda: ["data.test=" + move("rows.csv", f"{PARTIAL}/rows.csv")], "data.test"),
     "arrays in it": (lambda: ["data.source=" + array_folder(f"{PARTIAL}/arrays")], "data.source"),
@@ -160,40 +160,40 @@ PLACEMENTS: dict[str, tuple[Callable[[], list[str]], str | None]] = {
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-def test_check_calls_sound_what_a_run_can_keep_and_nothing_is_lost(
-    placement: str, house: Path, capsys: pytest.CaptureFixture[str]
+def test_check_accepts_what_a_run_can_keep_and_no_file_is_lost(
+    placement: str, stopped_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make, named = PLACEMENTS[placement]
-    sets = [f"--set={one}" for one in make()]
+    make, message = PLACEMENTS[placement]
+    overrides = [f"--set={override}" for override in make()]
     before = tree()
-    assert cli.main(["check", *sets]) == (5 if named else 0), capsys.readouterr().err
+    assert cli.main(["check", *overrides]) == (5 if message else 0), capsys.readouterr().err
     assert tree() == before, "check wrote or removed something"
     checked = capsys.readouterr().err
-    assert cli.main(["--quiet", *sets]) == (5 if named else 0), capsys.readouterr().err
-    if named:
+    assert cli.main(["--quiet", *overrides]) == (5 if message else 0), capsys.readouterr().err
+    if message:
         assert capsys.readouterr().err == checked
         assert checked.count("\n") == 1
-        assert named in checked
+        assert message in checked
         assert tree() == before
     else:
-        read = [one.partition("=")[2] for one in sets if ".load=" in one]
-        assert all(Path(path.partition("=")[2]).is_file() for path in read)
-        assert cli.main(["--quiet", *sets]) == 0, "only the first run was possible"
+        loaded = [override.partition("=")[2] for override in overrides if ".load=" in override]
+        assert all(Path(path.partition("=")[2]).is_file() for path in loaded)
+        assert cli.main(["--quiet", *overrides]) == 0, "only the first run was possible"
         assert Path("rows.csv").read_text() == ROWS
 
 
 @pytest.mark.parametrize("mounted", ["runs/x", PARTIAL, "runs/x/student.npz", "out.json"])
 def test_what_is_mounted_is_refused_before_training(
-    mounted: str, house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mounted: str, stopped_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree("runs/done", "runs/x")
     Path("out.json").touch()
     border, stat, before = Path(mounted).absolute(), os.stat, tree()
 
     def other_device(path: Any, *words: Any, **options: Any) -> os.stat_result:
-        told = stat(path, *words, **options)
+        status = stat(path, *words, **options)
         inside = not isinstance(path, int) and Path(path).absolute().is_relative_to(border)
-        return os.stat_result([*told[:2], told.st_dev + 1, *told[3:]]) if inside else told
+        return os.stat_result([*status[:2], status.st_dev + 1, *status[3:]]) if inside else status
 
     monkeypatch.setattr(os, "stat", other_device)
     monkeypatch.setattr(os, "lstat", lambda path, **options: other_device(path, follow_symlinks=False, **options))
@@ -203,7 +203,7 @@ def test_what_is_mounted_is_refused_before_training(
     assert tree() == before
 
 
-def test_outputs_of_a_command_go_where_the_run_leaves_them(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outputs_of_a_command_replace_nothing(stopped_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = tree()
     for words in (
         ["run", "--output", f"{PARTIAL}/results.json"],
@@ -219,7 +219,7 @@ def test_outputs_of_a_command_go_where_the_run_leaves_them(house: Path, capsys: 
     ):
         assert cli.main(words) == 5, words
         assert len(capsys.readouterr().err.splitlines()) == 1
-    assert cli.main(["check", "--rows", "map.yaml", *(f"--set={one}" for one in layer_file("map.yaml"))]) == 5
+    assert cli.main(["check", "--rows", "map.yaml", *(f"--set={override}" for override in layer_file("map.yaml"))]) == 5
     array_folder("arrays")
     model = ["--model", "runs/done/student.npz", "--data", "arrays"]
     assert cli.main(["predict", *model, "--output", "arrays/X.npy"]) == 5
@@ -237,7 +237,7 @@ def run_of(path: str, *words: str, command: str = "run", **plan: Any) -> int:
 
 
 def test_a_plan_does_not_replace_the_run_of_another_of_its_name(
-    house: Path, capsys: pytest.CaptureFixture[str]
+    stopped_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_of("a/config.yaml") == 0
     assert run_of("a/config.yaml", student={"epochs": 2}) == 0, "an edited plan runs again as ever"
@@ -248,15 +248,15 @@ def test_a_plan_does_not_replace_the_run_of_another_of_its_name(
     shutil.copy("rows.csv", "b/other.csv")
     assert capsys.readouterr().err == ""
     assert run_of("b/config.yaml", "--set=data.source=b/other.csv") == 5
-    told = capsys.readouterr().err
+    message = capsys.readouterr().err
     for word in ("runs/config", "a/config.yaml (data: rows.csv)", "b/config.yaml (data: b/other.csv)", "output.folder"):
-        assert word in told
+        assert word in message
     assert cli.main(["check", "--config", "b/config.yaml", "--set=data.source=b/other.csv"]) == 5
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
     assert {name: content for name, content in tree().items() if name in before} == before
     assert run_of("b/config.yaml", "--set=output.folder=runs/b") == 0
     assert capsys.readouterr().err == ""
-    # Whoever names the folder, or has moved the plan, may mean it: that is said, and done.
+    # Naming the folder, or moving the plan, may be intended: it is done with a warning.
     assert run_of("b/other.yaml", "--set=output.folder=runs/config", "--set=student.epochs=4") == 0
     assert "holds the run of a/config.yaml" in capsys.readouterr().err
     Path("b/other.yaml").rename("c.yaml")
@@ -265,7 +265,7 @@ def test_a_plan_does_not_replace_the_run_of_another_of_its_name(
 
 
 def test_a_plan_does_not_clear_what_another_of_its_name_had_finished(
-    house: Path, capsys: pytest.CaptureFixture[str]
+    stopped_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_of("a/config.yaml") == 0
     Path("runs/config").rename("runs/config.partial")
@@ -273,9 +273,9 @@ def test_a_plan_does_not_clear_what_another_of_its_name_had_finished(
     before = tree()
     for command in ("check", "run"):
         assert run_of("b/config.yaml", "--set=student.epochs=2", command=command) == 5
-        told = capsys.readouterr().err
+        message = capsys.readouterr().err
         for word in ("config.partial holds the stopped run of a/config.yaml (data: rows.csv)", "this is b/config.yaml"):
-            assert word in told
+            assert word in message
     assert {name: content for name, content in tree().items() if name in before} == before
     assert run_of("a/config.yaml", "--set=student.epochs=2", command="check") == 0
     assert capsys.readouterr().err == ""
@@ -290,17 +290,17 @@ def test_a_plan_does_not_clear_what_another_of_its_name_had_finished(
 
 
 def test_the_plan_in_a_run_s_folder_runs_again_unless_it_was_edited(
-    house: Path, capsys: pytest.CaptureFixture[str]
+    stopped_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = Path("runs/done/config.yaml")
-    text = own.read_text()
+    copy = Path("runs/done/config.yaml")
+    text = copy.read_text()
     for command in ("check", "run"):
-        assert cli.main([command, "--config", str(own), "--set=student.epochs=2"]) == 0
-    assert own.read_text().splitlines()[0] == text.splitlines()[0] == "# plan: ../../config.yaml"
+        assert cli.main([command, "--config", str(copy), "--set=student.epochs=2"]) == 0
+    assert copy.read_text().splitlines()[0] == text.splitlines()[0] == "# plan: ../../config.yaml"
     assert cli.main(["--quiet", "--config", f"{PARTIAL}/config.yaml", "--set=output.folder=runs/x"]) == 5
     assert f"--config: {PARTIAL}/config.yaml is in " in capsys.readouterr().err
-    own.write_text(own.read_text() + "# a thought of mine\n")
+    copy.write_text(copy.read_text() + "# a comment\n")
     for command in ("check", "run"):
-        assert cli.main([command, "--config", str(own)]) == 5
+        assert cli.main([command, "--config", str(copy)]) == 5
         assert "--config: runs/done/config.yaml is read by the plan, and would be replaced" in capsys.readouterr().err
-    assert "a thought of mine" in own.read_text()
+    assert "# a comment" in copy.read_text()

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and a run's folder is one complete run."""
+"""Files are written atomically, and a run's folder holds one complete run."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distill.errors import OutputError
-from distill.report import run_folder
+from distill.report import run_files, run_folder
 from distill.system import files
 
 
@@ -60,7 +60,7 @@ def test_an_output_that_is_an_input_or_a_folder_or_below_a_file_is_refused(tmp_p
 
 def make_run(folder: Path, text: str, *, complete: bool = True) -> None:
     with run_folder.RunFolder(folder) as run:
-        for name in (run_folder.RUN_MARK, "student.npz", "results.json"):
+        for name in (run_files.METRICS, "student.npz", "results.json"):
             files.write_text(run / name, text)
         if complete:
             run.publish()
@@ -99,7 +99,7 @@ def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work
 
 
 def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whenever a publication is cut off, FOLDER has no results.json, or the one of all its other files."""
+    """Wherever publishing is interrupted, FOLDER has no results.json, or that of the models in it."""
     make_run(tmp_path / "run", "old")
     original = Path.replace
     for after in range(5):
@@ -115,8 +115,8 @@ def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(Path, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
             make_run(tmp_path / "run", f"new {after}")
-        left = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
-        assert "results.json" not in left or set(left.values()) == {"old"}
+        remaining = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
+        assert "results.json" not in remaining or set(remaining.values()) == {"old"}
     monkeypatch.setattr(Path, "replace", original)
     make_run(tmp_path / "run", "last")
     assert {path.read_text() for path in (tmp_path / "run").iterdir()} == {"last"}
@@ -125,7 +125,7 @@ def test_results_go_first_and_come_last(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_nothing_can_be_moved_to_is_refused_before_the_run_and_keeps_its_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a mount of the same file system, which no device number tells."""
+    """As a mount of the same file system, which has the same device number."""
     folder, original, at_work = tmp_path / "run", Path.replace, []
 
     def replace(self: Path, target: Path) -> Path:
@@ -147,7 +147,7 @@ def test_a_folder_that_nothing_can_be_moved_to_is_refused_before_the_run_and_kee
     assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
 
-def test_results_that_somebody_else_wrote_cost_no_file_elsewhere(tmp_path: Path) -> None:
+def test_forged_results_remove_no_file_elsewhere(tmp_path: Path) -> None:
     make_run(tmp_path / "run", "old")
     (tmp_path / "run/teacher.a").mkdir()
     (tmp_path / "precious.npz").write_text("mine")

@@ -17,13 +17,14 @@ from distill.data.table import Source
 from distill.errors import ConfigError, DistillError, OutputError
 from distill.report import paths
 from distill.report.experiment import Experiment
+from distill.report.plan_origin import replacement_warning
 from distill.report.record import Record
 from distill.report.results import Results, collect
-from distill.report.run_folder import teacher_file
+from distill.report.run_files import teacher_file
 from distill.student import control_stages, student_data, train_student
 from distill.system import environment
 from distill.system.files import make_folder
-from distill.system.processes import each
+from distill.system.processes import map_in_processes
 from distill.teacher.compute import compute_all, layers_needed
 from distill.teacher.python_teacher import check_python_teachers
 from distill.teacher.screening import weak_notes
@@ -47,9 +48,10 @@ def run(
     texts like "distillation.temperature=2". A file's run is kept in its run folder; a mapping's only where
     `output.folder` names one. `on_epoch(model, record)` is called with every epoch. `teachers` are objects by name,
     anything with `predict_proba` (rows as in the data file -> probabilities) or a TeacherModel; one that the plan does
-    not know is added to it. Of several seeds, one that cannot be run is reported and the others go on. Raises a DistillError:
-    ConfigError, DataError, DivergedError, OutputError, or itself where a teacher learned nothing; TypeError for an
-    object that lacks a method.
+    not know is added to it. Of several seeds, one that cannot be run is reported and the others go on.
+
+    Raises a DistillError: ConfigError, DataError, DivergedError, OutputError, or itself where a teacher learned
+    nothing; TypeError for an object that lacks a method.
     """
     started = perf_counter()
     objects = teachers or {}
@@ -61,8 +63,8 @@ def run(
     paths.check(plan, {})
     if plan.performance.cache is not None:
         make_folder(Path(plan.performance.cache))
-    if words := paths.replaced(plan):
-        log.warning(words)
+    if warning := replacement_warning(plan):
+        log.warning(warning)
     threads, table = environment.threads(plan.performance.threads), rows.read(plan.data)
     seeds = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
     failed: dict[int, DistillError] = {}
@@ -74,7 +76,7 @@ def run(
         def first_experiment(seed: int) -> Experiment:
             record.restart()
             shared = data if plan.evidence.share_teacher else split.pop(seed, None)
-            run = Run(seed, record.hear, threads)
+            run = Run(seed, record.record_epoch, threads)
             return experiment(plan, shared or load_data(plan, seed, table), run, record, objects)
 
         first = first_that_runs(seeds, failed, first_experiment)
@@ -129,7 +131,7 @@ def experiment(
         for note in () if quiet else teachers[name].notes:
             log.warning("%s", note)
         if trained := teachers[name].trained:
-            record.keep(teacher_file(name, plan.teachers), trained)
+            record.save_model(teacher_file(name, plan.teachers), trained)
     seen = shared.student_data if shared else student_data(plan.student, data, run.seed)
     stages = plan.student.stages
     if shared and shared.plan == plan:
@@ -147,7 +149,8 @@ def experiment(
         raise
     if not all(teacher.is_unchanged() for teacher in teachers.values()):
         raise DistillError("a teacher's weights changed while the student was trained; this is a bug, report it")
-    networks = {name: record.keep(name, trained) for name, trained in networks.items()}
+    for name, trained in networks.items():
+        record.save_model(name, trained)
     return Experiment(run.seed, data, seen, teachers, networks, outputs, plan)
 
 
@@ -174,7 +177,7 @@ def repeat(
     def figures_of(seed: int) -> dict[str, Any] | DistillError:
         try:
             data = shared.data if shared else load_data(plan, seed, first.data.raw)
-            repeated = experiment(plan, data, Run(seed, record.hear, threads), record, {}, shared, quiet=True)
+            repeated = experiment(plan, data, Run(seed, record.record_epoch, threads), record, {}, shared, quiet=True)
             figures = repeated.figures()
             if not shared:
                 repeated.close()
@@ -190,7 +193,7 @@ def repeat(
         log.info("further seeds run in this process: an object from Python (%s) is asked about rows with noise", asked)
     in_turn = len(seeds) == 1 or workers == 1
     threads = environment.threads(plan.performance.threads) if in_turn else 1  # else the processes take the cores
-    for seed, figures in zip(seeds, each(figures_of, seeds, workers), strict=True):
+    for seed, figures in zip(seeds, map_in_processes(figures_of, seeds, workers), strict=True):
         if isinstance(figures, DistillError):
             _give_up(seed, figures, failed)
         else:

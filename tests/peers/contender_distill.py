@@ -5,7 +5,7 @@ from functools import partial
 
 from distill.system import environment
 
-environment.blas_alone()  # before NumPy is imported, as the command line does it
+environment.limit_blas_threads()  # before NumPy is imported, as the command line does it
 
 import numpy as np  # noqa: E402
 import rows  # noqa: E402

@@ -10,7 +10,7 @@ from threading import Thread
 
 from distill.system import environment
 
-environment.blas_alone()  # before NumPy is imported
+environment.limit_blas_threads()  # before NumPy is imported
 
 import numpy as np  # noqa: E402
 import rows  # noqa: E402

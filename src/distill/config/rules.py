@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.config.yaml_nodes import NUMBER, scalar
-from distill.system.environment import at_home
+from distill.system.environment import expand_home
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def one_of(*choices: str) -> Rule:
 
 BOOLEAN = Rule("true or false", lambda v: type(v) is bool)
 TEXT = Rule("a text", lambda v: type(v) is str and bool(v.strip()) and v.isprintable())
-PATH = Rule(TEXT.allowed, TEXT.accepts, at_home)
+PATH = Rule(TEXT.allowed, TEXT.accepts, expand_home)
 NULL = Rule("null", lambda v: v is None)
 AUTO = Rule("auto", lambda v: v == "auto")
 LABEL = Rule("a label", lambda v: is_number(v) or TEXT.accepts(v))

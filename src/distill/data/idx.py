@@ -17,7 +17,7 @@ from distill.data.table import Place, Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.system.arrays import check_memory
-from distill.system.file_kinds import GZIP, foreign
+from distill.system.file_kinds import GZIP, describe_other_kind
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 LONGEST_HEADER = 4 + 4 * 32
@@ -98,7 +98,7 @@ def _rows(file: _File) -> tuple[Array | DiskArray, tuple[int, ...] | None]:
 
 def _header(path: Path, raw: bytes, size: int, *, exact: bool) -> tuple["np.dtype[np.generic]", tuple[int, ...], int]:
     """Type, shape and length of the header that raw begins with, for a file of `size` bytes, or at most so many."""
-    if what := foreign(raw, path.name):
+    if what := describe_other_kind(raw, path.name):
         raise DataError(f"{path}: {what}")
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in TYPES or not 1 <= raw[3] <= 32:
         raise DataError(

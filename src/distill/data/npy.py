@@ -9,7 +9,7 @@ from pathlib import Path
 from distill.data.ondisk import DiskArray
 from distill.data.table import Source, Table, check_shapes, from_arrays
 from distill.errors import DataError
-from distill.system.arrays import declared_npy, read_npy
+from distill.system.arrays import read_npy, read_npy_header
 
 
 def read(path: Path, megabytes: float = math.inf) -> Source:
@@ -30,8 +30,8 @@ def _table(x: Path, y: Path | None, megabytes: float) -> Table:
         path = y if column is None and y else x
         return f"{path}" if row is None else f"{path}: [{row}]" if column is None else f"{path}: [{row}, {column}]"
 
-    header = declared_npy(x)
-    check_shapes(header, None if y is None else declared_npy(y), place)
+    header = read_npy_header(x)
+    check_shapes(header, None if y is None else read_npy_header(y), place)
     labels = None if y is None else read_npy(y)
     if not header.by_columns:
         picture = header.shape[1:] if len(header.shape) == 3 else None

@@ -19,14 +19,14 @@ def read(path: Path, check: Callable[[Declared, Declared | None], None] = lambda
         if ("X_test" in file.names) != ("y_test" in file.names):
             raise DataError(f"{path}: X_test and y_test must come together; add the other, or remove it")
         sets = {"X": "y"} | ({"X_test": "y_test"} if "X_test" in file.names else {})
-        declared = file.declared([name for pair in sets.items() for name in pair if name in file.names])
+        headers = file.headers([name for pair in sets.items() for name in pair if name in file.names])
         for x, y in sets.items():
-            check_shapes(declared[x], declared.get(y), _place(path, x, y))
-            check(declared[x], declared.get(y))
-        widths = [math.prod(declared[x].shape[1:]) for x in sets]
+            check_shapes(headers[x], headers.get(y), _place(path, x, y))
+            check(headers[x], headers.get(y))
+        widths = [math.prod(headers[x].shape[1:]) for x in sets]
         if len(set(widths)) > 1:
             raise DataError(f"{path}: X has {widths[0]} features, X_test has {widths[1]}; make them alike")
-        arrays = file.read(declared)
+        arrays = file.read(headers)
     rows, test = (
         from_arrays(arrays[x], arrays.get(y), _place(path, x, y)) if x in arrays else None
         for x, y in (("X", "y"), ("X_test", "y_test"))

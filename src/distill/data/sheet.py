@@ -20,7 +20,7 @@ from distill.data.labels import MISSING_WORDS, listing, normal, quoted, spelled
 from distill.data.table import STDIN, called
 from distill.errors import DataError
 from distill.system.arrays import gunzip
-from distill.system.file_kinds import GZIP, foreign
+from distill.system.file_kinds import GZIP, describe_other_kind
 
 SEPARATORS = ",;\t|"
 PLAIN_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -126,7 +126,7 @@ def _bytes(path: Path) -> bytes:
             raw = gunzip(called(path), raw)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{called(path)}: cannot be read: {error}") from None
-    if what := foreign(raw, path.name):
+    if what := describe_other_kind(raw, path.name):
         raise DataError(f"{called(path)}: {what}")
     return raw.removeprefix(b"\xef\xbb\xbf")
 

@@ -15,7 +15,7 @@ from distill.data.ondisk import DiskArray
 from distill.data.scaling import blocks
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.system.environment import at_home, variable
+from distill.system.environment import expand_home, variable
 
 STDIN = Path("/dev/stdin")  # where `-` leads
 
@@ -69,7 +69,7 @@ def locate(path: str) -> Path:
     is piped in."""
     if path == "-":
         return STDIN
-    here, folder = Path(path), Path(at_home(variable("DISTILL_DATA", "../shared/data")))
+    here, folder = Path(path), Path(expand_home(variable("DISTILL_DATA", "../shared/data")))
     if os.path.exists(path):  # noqa: PTH110  unlike Path.exists, it takes 'file/' and impossible names for what they are
         return here
     if not here.is_absolute() and os.path.exists(os.path.join(folder, path)):  # noqa: PTH110, PTH118

@@ -1,1 +1,1 @@
-"""Results, verdict, table and page, and the folder that they stand in."""
+"""What a run reports: results, verdict, table and page, and the files in its folder."""

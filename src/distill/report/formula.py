@@ -1,4 +1,4 @@
-"""The objective as a person writes it."""
+"""The student's objective as text, such as `0.3 cross_entropy + 0.7 response(teacher, T=4)`."""
 
 from collections.abc import Sequence
 
@@ -7,38 +7,38 @@ from distill.config.terms import usual_options
 
 
 def formula(stages: Sequence[Stage]) -> str:
-    """The objective as a person writes it: `0.3 cross_entropy + 0.7 response(teacher, T=4)`; stages one after the
-    other."""
+    """Return the weighted sum of the terms; of several stages, each sum with its number of epochs."""
     if len(stages) == 1:
-        return _sum(stages[0])
-    spans = [f"{stage.epochs} epoch{'s' if stage.epochs != 1 else ''}" for stage in stages]
-    return ", then ".join(f"{span} of {_sum(stage)}" for span, stage in zip(spans, stages, strict=True))
+        return _sum_of_terms(stages[0])
+    epochs = [f"{stage.epochs} epoch{'s' if stage.epochs != 1 else ''}" for stage in stages]
+    return ", then ".join(f"{count} of {_sum_of_terms(stage)}" for count, stage in zip(epochs, stages, strict=True))
 
 
-def _sum(stage: Stage) -> str:
+def _sum_of_terms(stage: Stage) -> str:
     layers = "" if stage.train is None else f" (layers {', '.join(map(str, stage.train))})"
-    return " + ".join(_spell(term) for term in stage.terms if term.matters) + layers
+    return " + ".join(_term(term) for term in stage.terms if term.matters) + layers
 
 
-def _spell(term: Term) -> str:
+def _term(term: Term) -> str:
     weight = f"{term.weight:g}"
     if term.moves:
-        along = "" if term.weight_schedule == "linear" else f", {term.weight_schedule}"
-        weight = f"({term.weight:g} to {term.final_weight:g}{along})"
-    inside = [_ensemble(term)] if term.teachers else []
+        shape = "" if term.weight_schedule == "linear" else f", {term.weight_schedule}"
+        weight = f"({term.weight:g} to {term.final_weight:g}{shape})"
+    arguments = [_teachers(term)] if term.teachers else []
     if "temperature" in term.options:
-        inside.append(f"T={term.options['temperature']:g}")
-    for name, usual in usual_options().items():
-        value = term.options.get(name, usual)
-        if value != usual:
-            inside.append("without T^2" if name == "t_squared" else f"{name}={_plain(value)}")
-    return f"{weight} {term.loss}" + (f"({', '.join(inside)})" if inside else "")
+        arguments.append(f"T={term.options['temperature']:g}")
+    for name, default in usual_options().items():
+        value = term.options.get(name, default)
+        if value != default:
+            arguments.append("without T^2" if name == "t_squared" else f"{name}={_value(value)}")
+    return f"{weight} {term.loss}" + (f"({', '.join(arguments)})" if arguments else "")
 
 
-def _ensemble(term: Term) -> str:
+def _teachers(term: Term) -> str:
+    """Return the teachers of a term, with their shares unless these are equal."""
     shares = {share for _, share in term.teachers}
     return " + ".join(name if len(shares) == 1 else f"{share:.3g} {name}" for name, share in term.teachers)
 
 
-def _plain(value: object) -> str:
+def _value(value: object) -> str:
     return str(dict(value)) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)

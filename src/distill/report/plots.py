@@ -1,6 +1,6 @@
-"""The report's pictures, drawn with matplotlib (the extra `report`) and returned as data addresses for <img>.
+"""The plots of a run's page, drawn with matplotlib (the extra `report`) and returned as data URLs for <img>.
 
-Text and axes are of a grey that can be read on light and dark paper alike; the paper itself is left out.
+Text and axes are of a grey that can be read on a light and a dark background; the background is transparent.
 """
 
 import base64
@@ -15,7 +15,7 @@ from distill.nn.vector import Array
 
 COLOURS = {"teacher": "#8a63d2", "student": "#e0572f", "control": "#2a9d8f"}
 GREY = "#868686"
-MOST_POINTS = 300  # of a curve; a longer one is thinned out
+MAX_POINTS = 300  # of a curve; of a longer one, some are left out
 
 STYLE: Any = {
     "axes.edgecolor": GREY,
@@ -36,14 +36,14 @@ STYLE: Any = {
 
 
 def curves(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Validation accuracy and cross-entropy of every model over the epochs."""
+    """Plot validation accuracy and cross-entropy of every model over the epochs."""
     figure, axes = _figure(2)
     for axis, key, title in zip(axes, ("val_accuracy", "val_ce"), ("accuracy", "cross-entropy"), strict=True):
         for name, epochs in history.items():
             if name not in COLOURS:
                 continue
             points = [
-                epochs[i] for i in sorted({round(k) for k in np.linspace(0, len(epochs) - 1, MOST_POINTS)}) if epochs
+                epochs[i] for i in sorted({round(k) for k in np.linspace(0, len(epochs) - 1, MAX_POINTS)}) if epochs
             ]
             axis.plot([p["epoch"] for p in points], [p[key] for p in points], color=COLOURS[name], label=name)
         axis.set(title=f"validation {title}", xlabel="epoch")
@@ -52,7 +52,7 @@ def curves(history: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def sizes(models: Mapping[str, Mapping[str, Any]], split: str) -> str:
-    """Accuracy against parameters."""
+    """Plot accuracy against parameters."""
     figure, (axis,) = _figure(1)
     for name, model in models.items():
         if model["parameters"] is None or not model[split]:
@@ -64,8 +64,8 @@ def sizes(models: Mapping[str, Mapping[str, Any]], split: str) -> str:
 
 
 def reliability(models: Mapping[str, Mapping[str, Any]], split: str) -> str:
-    """Accuracy against confidence, a bin's dot as large as its share of the rows; on the diagonal a model is as often
-    right as it is sure."""
+    """Plot accuracy against confidence in bins; a dot's area grows with its share of the rows. A calibrated model is on
+    the diagonal."""
     figure, (axis,) = _figure(1)
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     for name, model in models.items():
@@ -81,9 +81,9 @@ def reliability(models: Mapping[str, Mapping[str, Any]], split: str) -> str:
 
 
 def gains(seeds: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> str:
-    """Student minus control of every seed, in points, with the mean and its interval."""
+    """Plot student minus control of every seed, in points, with the mean and its interval."""
     figure, (axis,) = _figure(1)
-    points = sorted(100 * (one["student_accuracy"] - one["control_accuracy"]) for one in seeds)
+    points = sorted(100 * (seed["student_accuracy"] - seed["control_accuracy"]) for seed in seeds)
     low, high = (100 * bound for bound in verdict["ci95"])
     axis.axvline(0, color=GREY, linestyle=":")
     axis.axvspan(low, high, color=COLOURS["student"], alpha=0.2, linewidth=0)
@@ -94,18 +94,18 @@ def gains(seeds: Sequence[Mapping[str, Any]], verdict: Mapping[str, Any]) -> str
 
 
 def picture(pixels: Array) -> str:
-    """A grey picture (height, width) of values from 0 to 1, dark where they are high."""
+    """Return a grey picture of pixels (height, width) from 0 to 1, dark where they are high."""
     buffer = io.BytesIO()
     _pyplot().imsave(buffer, 1 - np.clip(pixels, 0, 1), cmap="gray", vmin=0, vmax=1, format="png")
-    return _address("image/png", buffer.getvalue())
+    return _data_url("image/png", buffer.getvalue())
 
 
 def heat(counts: Array) -> str:
-    """A confusion matrix (M,M) as a picture, each row as shares of its class."""
+    """Return a confusion matrix (M,M) as a picture, each row as shares of its class."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     buffer = io.BytesIO()
     _pyplot().imsave(buffer, shares, cmap="magma_r", vmin=0, vmax=1, format="png")
-    return _address("image/png", buffer.getvalue())
+    return _data_url("image/png", buffer.getvalue())
 
 
 def _pyplot() -> Any:
@@ -131,8 +131,8 @@ def _svg(figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     _pyplot().close(figure)
-    return _address("image/svg+xml", buffer.getvalue())
+    return _data_url("image/svg+xml", buffer.getvalue())
 
 
-def _address(kind: str, content: bytes) -> str:
+def _data_url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: each model as soon as it is trained, every epoch's figures, the plan, the results."""
+"""Write a run's files as it proceeds: the plan, each epoch's figures, each model once it is trained, the results."""
 
 import json
 import logging
@@ -9,9 +9,10 @@ from typing import IO, Any
 from distill.config.dump import dump
 from distill.config.schema import Config
 from distill.errors import DivergedError
-from distill.report.paths import origin_line, run_folder
+from distill.report.paths import run_folder_of
+from distill.report.plan_origin import origin_line
 from distill.report.results import Results
-from distill.report.run_folder import PLAN, RUN_END, RUN_MARK
+from distill.report.run_files import METRICS, PLAN, RESULTS, model_files
 from distill.system.files import to_json, write_text
 from distill.train.fit import OnEpoch, Trained
 
@@ -19,24 +20,25 @@ log = logging.getLogger(__name__)
 
 
 class Record:
-    """The run's folder while the run is at work; without `output.folder` nothing is written.
+    """The files of a run while it is at work; without `output.folder` nothing is written.
 
-    Whatever ends the run early, the models that were finished (student and control together) stay in FOLDER.partial, a
-    diverged one as it was after its last good epoch, and the last complete run stays in FOLDER.
+    If the run ends early, the finished models (student and control together) stay in FOLDER.partial, with a diverged
+    one as it was after its last good epoch, and the last complete run stays in FOLDER.
     """
 
     def __init__(self, plan: Config, on_epoch: OnEpoch) -> None:
         self.plan, self.on_epoch = plan, on_epoch
-        self.folder = run_folder(plan)
-        self.origin = origin_line(plan)
+        self.folder = run_folder_of(plan)
+        self.origin_line = origin_line(plan)
         self.metrics: IO[str] | None = None
 
     def __enter__(self) -> "Record":
+        """Lock the folder and write the plan."""
         if self.folder:
             with ExitStack() as on_failure:
                 on_failure.enter_context(self.folder)
-                write_text(self.folder / PLAN, self.origin + dump(self.plan))
-                self.metrics = (self.folder / RUN_MARK).open("w", encoding="utf-8")
+                write_text(self.folder / PLAN, self.origin_line + dump(self.plan))
+                self.metrics = (self.folder / METRICS).open("w", encoding="utf-8")
                 on_failure.pop_all()
         return self
 
@@ -45,19 +47,19 @@ class Record:
             self.metrics.close()
             if isinstance(error, DivergedError) and error.model:
                 error.model.save(self.folder / f"{error.name}.last_good.npz")
-            kept = sorted(path.name for path in self.folder.partial.glob("*.npz")) if error else []
-            if kept:
-                log.warning("kept in %s: %s", self.folder.partial, ", ".join(kept))
+            models = sorted(path.name for path in self.folder.partial.glob("*.npz")) if error else []
+            if models:
+                log.warning("kept in %s: %s", self.folder.partial, ", ".join(models))
             self.folder.__exit__()
 
     def restart(self) -> None:
-        """Forget the epochs so far, which are of a seed that could not be run; its models are replaced by the next."""
+        """Drop the epochs of a seed that could not be run; the next seed replaces its models."""
         if self.metrics:
             self.metrics.seek(0)
             self.metrics.truncate()
 
-    def hear(self, name: str, epoch: dict[str, Any]) -> None:
-        """Write down one epoch of one model."""
+    def record_epoch(self, name: str, epoch: dict[str, Any]) -> None:
+        """Write the figures of one epoch of one network, and call `on_epoch`."""
         if self.metrics:
             self.metrics.write(json.dumps({"model": name} | epoch, allow_nan=False) + "\n")
             self.metrics.flush()
@@ -66,19 +68,19 @@ class Record:
         )
         self.on_epoch(name, epoch)
 
-    def keep(self, name: str, trained: Trained) -> Trained:
-        """Save a finished model, and hand it on."""
+    def save_model(self, name: str, trained: Trained) -> None:
+        """Save a trained network, and again with its adapters if it has any."""
         if self.folder:
-            trained.model.save(self.folder / f"{name}.npz")
+            plain, full = model_files(name)
+            trained.model.save(self.folder / plain)
             if trained.adapters.flat.size:
-                trained.model.save(self.folder / f"{name}.full.npz", dict(trained.adapters.views))
+                trained.model.save(self.folder / full, dict(trained.adapters.views))
             log.info("%s: %d steps in %.2f s", name, trained.steps, trained.seconds)
-        return trained
 
     def finish(self, results: Results) -> None:
         """Write the results and move the run to its place."""
         if self.folder and self.metrics:
-            write_text(self.folder / RUN_END, to_json(results))
+            write_text(self.folder / RESULTS, to_json(results))
             self.metrics.close()
             self.folder.publish()
             log.info("run kept in %s", self.plan.output.folder)

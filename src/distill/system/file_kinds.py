@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell where it is none that is read here: a workbook, an archive, a web page."""
+"""Recognise files that cannot be read as data by their first bytes: workbooks, archives, web pages."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ ZIP, GZIP, NPY = b"PK\x03\x04", b"\x1f\x8b", b"\x93NUMPY"
 EXPORT = "export it as CSV (UTF-8)"
 PICKLED = "write its arrays with numpy.savez, or give its model to distill.run(plan, teachers=...)"
 UNPACK = "unpack it, and give the file in it"
-# What a file begins with, and no table of texts does -> what it is, and what to do.
+# First bytes that no text table has -> what the file is, and what to do.
 BEGINNINGS: dict[bytes, tuple[str, str]] = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel workbook", EXPORT),
     b"version https://git-lfs.github.com/spec/": ("a Git LFS pointer, not the file itself", "run git lfs pull"),
@@ -31,7 +31,7 @@ BEGINNINGS: dict[bytes, tuple[str, str]] = {
     GZIP: ("a gzip file", UNPACK),
     **{bytes([0x80, protocol]): ("a pickle (joblib), which is never loaded", PICKLED) for protocol in range(2, 6)},
 }
-# What a zip archive holds, or is called -> what it is then.
+# What a zip archive contains, or how its name ends -> what it is, and what to do.
 MEMBERS: dict[bytes, tuple[str, str]] = {
     b"xl/workbook": ("an Excel workbook", EXPORT),
     b".xlsx": ("an Excel workbook", EXPORT),
@@ -46,35 +46,34 @@ MARKUP: dict[bytes, tuple[str, str]] = {
 JSON = re.compile(rb"\{\s*[\"}]|\[\s*[\[{]")  # no field of a CSV begins so
 
 
-def foreign(raw: bytes, name: str) -> str | None:
-    """Say what a file of these bytes (or the first thousands of them) and this name is, and what to do with it; None
-    where they tell nothing."""
-    called = name.lower().encode("utf-8", "surrogateescape")
+def describe_other_kind(raw: bytes, name: str) -> str | None:
+    """Return what a file with these first bytes and this name is, and what to do with it; None if unknown."""
+    file_name = name.lower().encode("utf-8", "surrogateescape")
     start = raw[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    looks: tuple[tuple[dict[bytes, tuple[str, str]], Callable[[bytes], bool]], ...] = (
+    tables: tuple[tuple[dict[bytes, tuple[str, str]], Callable[[bytes], bool]], ...] = (
         (BEGINNINGS, raw.startswith),
-        (MEMBERS, lambda mark: raw.startswith(ZIP) and (mark in raw or called.endswith(mark))),
+        (MEMBERS, lambda mark: raw.startswith(ZIP) and (mark in raw or file_name.endswith(mark))),
         ({ZIP: ("a zip archive", UNPACK)}, raw.startswith),
         (MARKUP, start.startswith),
     )
-    for known, fits in looks:
-        for mark, (what, do) in known.items():
-            if fits(mark):
-                return f"is {what}; {do}"
+    for table, matches in tables:
+        for mark, (kind, advice) in table.items():
+            if matches(mark):
+                return f"is {kind}; {advice}"
     return "is JSON; write it as CSV" if JSON.match(start) else None
 
 
-def refuse_foreign(path: Path, expected: bytes) -> None:
-    """Raise DataError where a file that could not be read does not begin as it should, and its bytes tell why."""
-    if what := told_by_bytes(path, expected):
-        raise DataError(f"{path}: {what}")
+def reject_other_kind(path: Path, expected: bytes) -> None:
+    """Raise DataError if a file that could not be read does not start with `expected` and is of a known kind."""
+    if description := describe_file(path, expected):
+        raise DataError(f"{path}: {description}")
 
 
-def told_by_bytes(path: Path, expected: bytes) -> str | None:
-    """As `foreign`, of a file that does not begin as it should."""
+def describe_file(path: Path, expected: bytes) -> str | None:
+    """Return `describe_other_kind` of a file that does not start with `expected`, else None."""
     with suppress(OSError):
-        if path.is_file():  # a pipe would have us wait
+        if path.is_file():  # reading from a pipe would wait
             with path.open("rb") as file:
                 raw = file.read(4096)
-            return None if raw.startswith(expected) else foreign(raw, path.name)
+            return None if raw.startswith(expected) else describe_other_kind(raw, path.name)
     return None

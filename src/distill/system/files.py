@@ -1,4 +1,5 @@
-"""Files that are whole or absent: every write goes to a temporary file, is flushed to disk, and renamed into place."""
+"""Atomic files: every write goes to a temporary file, is flushed to disk, and renamed into place. Also checks that an
+output can be written, before hours of training."""
 
 import errno
 import io
@@ -15,17 +16,17 @@ import numpy as np
 
 from distill.errors import DataError, OutputError
 from distill.system.arrays import HEADER
-from distill.system.file_kinds import ZIP, told_by_bytes
+from distill.system.file_kinds import ZIP, describe_file
 
-HEADER_BYTES = 100_000_000  # at most, which holds a million names
-MOST_LINKS = 40  # on the way to a file, as the system allows
+MAX_HEADER_BYTES = 100_000_000  # a million names fit
+MAX_LINKS = 40  # on the way to a file, as the system allows
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which replaces `path` only once it is complete and on disk. Parent folders are created."""
+    """Open a file for writing that replaces `path` only once it is complete and on disk. Creates parent folders."""
     with as_output_error(path):
-        if path.exists() and not path.is_file():  # a device or a pipe is written to, never replaced
+        if path.exists() and not path.is_file():  # a device or a pipe is written to, not replaced
             with path.open("wb") as file:
                 yield file
             return
@@ -49,14 +50,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def to_json(content: Any) -> str:
-    """Readable JSON; NaN or infinity in it is a bug of ours and raises ValueError."""
+    """Return indented JSON. Raises ValueError for NaN and infinity, which would be a bug."""
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
 def check_writable(output: Path, taken: Iterable[Path], *, appended: bool = False) -> None:
-    """Raise OutputError now rather than after an hour of training: for a folder, a place that cannot be written to,
-    or an output that would replace a file that the command reads or writes itself; and unless it is only `appended` to,
-    for a mounted file, which nothing can replace. Nothing is created."""
+    """Raise OutputError if `output` cannot be written, or would replace one of the `taken` files. Creates nothing.
+
+    `taken` are the files that the command reads and writes elsewhere. A mounted file cannot be replaced, but can be
+    `appended` to.
+    """
     with as_output_error(output):
         if output.is_dir():
             raise OutputError(f"{output}: is a folder; name a file")
@@ -70,52 +73,52 @@ def check_writable(output: Path, taken: Iterable[Path], *, appended: bool = Fals
             nested = output.is_relative_to(other) or other.is_relative_to(output)
             if nested or (output.exists() and path.exists() and output.samefile(path)):
                 raise OutputError(f"{output}: is a file that this command itself reads or writes; choose another name")
-        check_room(output.parent)
+        check_creatable(output.parent)
 
 
 def check_folder(folder: Path, taken: Iterable[Path]) -> None:
-    """Raise OutputError where no folder can be, as one of these files is or will be there, or nothing can be written
-    there. Nothing is created."""
+    """Raise OutputError if one of the `taken` files is or will be in the folder's place, or if nothing can be written
+    there. Creates nothing."""
     with as_output_error(folder):
         resolved = resolve(folder)
         if any(resolved.is_relative_to(resolve_output(path)) for path in taken):
             raise OutputError(f"{folder}: is a file that this command itself reads or writes; choose another name")
-        check_room(resolved)
+        check_creatable(resolved)
 
 
 def make_folder(folder: Path) -> None:
-    """A folder, and those above it, unless it is there."""
+    """Create a folder and those above it, unless they exist. Raises OutputError."""
     with as_output_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def check_room(folder: Path) -> None:
-    """Raise OSError unless a file can be made in a folder that may not be there yet."""
+def check_creatable(folder: Path) -> None:
+    """Raise OSError if no file can be created in a folder, which need not exist yet."""
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     tempfile.TemporaryFile(dir=folder).close()
 
 
-def places_passed(path: Path) -> Iterator[Path]:
-    """Every place that a look-up of the path passes: the path without its links, and whatever they lead through."""
-    left, at, links = list(reversed(path.absolute().parts)), Path(path.absolute().anchor), 0
-    while left:
-        part = left.pop()
-        at = at.parent if part == ".." else at / part
-        if at.is_symlink():
+def links_and_target(path: Path) -> Iterator[Path]:
+    """Yield every link that the system follows to resolve a path, and last the path without links. Raises OSError."""
+    remaining, place, links = list(reversed(path.absolute().parts)), Path(path.absolute().anchor), 0
+    while remaining:
+        part = remaining.pop()
+        place = place.parent if part == ".." else place / part
+        if place.is_symlink():
             links += 1
-            if links > MOST_LINKS:
+            if links > MAX_LINKS:
                 raise _too_many_links()
-            yield at
-            left += reversed(at.readlink().parts)
-            at = at.parent
-    yield at
+            yield place
+            remaining += reversed(place.readlink().parts)
+            place = place.parent
+    yield place
 
 
 def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
-    """One .npz: the arrays, and the header as the plain JSON member `model.json`. Equal content gives equal bytes."""
+    """Write an .npz file: the arrays, and the header as its JSON member model.json. Equal content gives equal bytes."""
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # without allow_pickle, which NumPy before 2.1 takes for the name of an array
+    np.savez(buffer, **arrays)  # NumPy before 2.1 takes allow_pickle for the name of an array
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(zipfile.ZipInfo(HEADER), json.dumps(header, indent=1, allow_nan=False))
     with atomic(path) as file:
@@ -123,21 +126,21 @@ def write_model(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any]
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """A model file's header, without its arrays. Raises DataError."""
+    """Return a model file's header without reading its arrays. Raises DataError."""
     try:
-        if path.exists() and not path.is_file():  # a pipe would have us wait
+        if path.exists() and not path.is_file():  # reading from a pipe would wait
             raise OSError("it is no file")
         with zipfile.ZipFile(path) as archive:
-            if (size := archive.getinfo(HEADER).file_size) > HEADER_BYTES:
-                raise ValueError(f"{HEADER} takes {size:,} bytes, more than {HEADER_BYTES:,}")
+            if (size := archive.getinfo(HEADER).file_size) > MAX_HEADER_BYTES:
+                raise ValueError(f"{HEADER} takes {size:,} bytes, more than {MAX_HEADER_BYTES:,}")
             header = json.loads(archive.read(HEADER))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
         ) from None
     except Exception as error:  # as in open_npz
-        what = told_by_bytes(path, ZIP)
-        reason = f"it {what.partition(';')[0]}" if what else error
+        description = describe_file(path, ZIP)
+        reason = f"it {description.partition(';')[0]}" if description else error
         raise DataError(f"{path}: not a model file of distill: {reason}; give a teacher.npz or student.npz") from None
     if not isinstance(header, dict):
         raise DataError(
@@ -148,6 +151,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def as_output_error(path: Path | str) -> Iterator[None]:
+    """Raise OutputError about this path in place of OSError and ValueError."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -156,18 +160,18 @@ def as_output_error(path: Path | str) -> Iterator[None]:
 
 
 def resolve(path: Path) -> Path:
-    """The path without links. Raises OSError for a loop of links and a name that no system takes."""
+    """Return the absolute path without links. Raises OSError for a loop of links or an invalid name."""
     try:
         resolved = path.resolve()
-    except RuntimeError:  # what Python before 3.13 says of a loop of links
+    except RuntimeError:  # of a loop of links, before Python 3.13
         raise _too_many_links() from None
     with suppress(FileNotFoundError, NotADirectoryError):
-        resolved.stat()  # which Python from 3.13 on leaves to us
+        resolved.stat()  # Python 3.13 and later return a path for a loop of links
     return resolved
 
 
 def resolve_output(path: Path) -> Path:
-    """As `resolve`, but raises OutputError about this path, whatever else is being looked at."""
+    """Return `resolve(path)`, with OutputError about this path in place of OSError."""
     with as_output_error(path):
         return resolve(path)
 
@@ -177,5 +181,5 @@ def _too_many_links() -> OSError:
 
 
 def is_mounted(path: Path) -> bool:
-    """Whether another file system begins here: nothing is moved across its border, and it is not replaced."""
+    """Return whether the path is a mount point: it cannot be replaced, and nothing can be moved across it."""
     return path.exists() and path.lstat().st_dev != path.parent.stat().st_dev

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end the program in one line, however many signals come."""
+"""Ctrl-C, SIGTERM and a closed terminal end the program with one line, however many signals arrive."""
 
 import atexit
 import math
@@ -12,59 +12,62 @@ from typing import Any
 from distill.errors import Stopped
 
 STOPPED_BY = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()))  # not Windows
-PATIENCE = 10.0  # seconds
+GRACE_SECONDS = 10.0  # for closing files and ending workers after a signal
 
 
 class Signals:
-    """Turns the signals of STOPPED_BY into Stopped. While that closes files and ends workers, further signals change
-    nothing; they count again where it has come to nothing for PATIENCE seconds."""
+    """Raise Stopped for the first signal of STOPPED_BY.
+
+    Further signals are ignored while files are closed and workers are ended. After GRACE_SECONDS they count again, in
+    case the program does not come to its end.
+    """
 
     def __init__(self) -> None:
-        self.number, self.raised_at, self.listening = 0, -math.inf, True
-        self.before: dict[int, Any] = {}
-        self.hook = sys.unraisablehook
+        self.number, self.raised_at, self.active = 0, -math.inf, True
+        self.previous_handlers: dict[int, Any] = {}
+        self.previous_hook = sys.unraisablehook
 
-    def listen(self) -> None:
-        """From here on."""
-        sys.unraisablehook = self._again
+    def install(self) -> None:
+        """Handle signals from now on."""
+        sys.unraisablehook = self._raise_again
         atexit.unregister(_ignore_signals)  # once is enough
         atexit.register(_ignore_signals)
         for number in STOPPED_BY:
-            self.before[number] = signal.getsignal(number)
-            if self.before[number] is not signal.SIG_IGN:  # as of a program in the background, or under nohup
-                signal.signal(number, self._hear)
+            self.previous_handlers[number] = signal.getsignal(number)
+            if self.previous_handlers[number] is not signal.SIG_IGN:  # as in the background, or under nohup
+                signal.signal(number, self._handle)
 
-    def forget(self, *, restore: bool) -> None:
-        """Raise nothing from here on; with `restore` others hear of signals again."""
-        self.listening = False
+    def release(self, *, restore: bool) -> None:
+        """Raise nothing from now on; with `restore`, give signals back to their previous handlers."""
+        self.active = False
         if restore:
             self._restore()
 
     def _restore(self) -> None:
-        sys.unraisablehook = self.hook
-        for number, handler in self.before.items():
+        sys.unraisablehook = self.previous_hook
+        for number, handler in self.previous_handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
-    def _hear(self, number: int, _: object) -> None:
-        patient = time.monotonic() - self.raised_at <= PATIENCE
-        if self.listening and not patient:
+    def _handle(self, number: int, _: object) -> None:
+        within_grace = time.monotonic() - self.raised_at <= GRACE_SECONDS
+        if self.active and not within_grace:
             self.number, self.raised_at = self.number or number, time.monotonic()
             raise Stopped(self.number)
-        if self.number and not patient:  # a program that went on after us, or does not come to its end
+        if self.number and not within_grace:  # a program that went on after `main`, or does not come to its end
             self._restore()
             os.kill(os.getpid(), number)
 
-    def _again(self, lost: "sys.UnraisableHookArgs") -> None:
-        """A signal that fell into a callback whose errors Python drops is raised once more. What else is dropped after
-        one comes of what it broke off."""
+    def _raise_again(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Send the signal again if Stopped was raised in a callback whose exceptions Python drops. Once stopped, other
+        dropped exceptions are only its consequences and are not reported."""
         if not self.number:
-            self.hook(lost)
-        elif self.listening and isinstance(lost.exc_value, Stopped):
+            self.previous_hook(dropped)
+        elif self.active and isinstance(dropped.exc_value, Stopped):
             self.raised_at = -math.inf
             Timer(0.01, os.kill, (os.getpid(), self.number)).start()
 
 
 def _ignore_signals() -> None:
-    """On the way out, where a signal could only interrupt Python's own end."""
+    """Ignore signals during Python's own shutdown, which they could only interrupt."""
     for number in STOPPED_BY:
         signal.signal(number, signal.SIG_IGN)

@@ -15,7 +15,7 @@ from distill.data.sheet import PLAIN_NUMBER, read_sheet
 from distill.data.table import Declared, locate, once_only
 from distill.errors import DataError
 from distill.nn.vector import Array
-from distill.system.arrays import declared_npy, open_npz, read_npy
+from distill.system.arrays import open_npz, read_npy, read_npy_header
 
 LEAST = 1e-6  # what a probability counts as that is smaller, such as a forest's 0
 ONE_TOTAL = 0.05  # of their mean that sums of rounded percentages lie within
@@ -184,7 +184,7 @@ Read = tuple[Array, Sequence[Any] | None, str | None, Array | None]  # values, c
 
 
 def _npy(path: Path, data: Data, subject: str) -> Read:
-    _check_shape(declared_npy(path), data, subject)
+    _check_shape(read_npy_header(path), data, subject)
     return read_npy(path), None, None, None
 
 
@@ -198,13 +198,13 @@ def _npz(path: Path, data: Data, subject: str) -> Read:
                 f"{path}: {what}; must have one of probabilities and logits, and may have {ROW} and classes"
             )
         (values,), extras = named or others, [name for name in (ROW, "classes") if name in file.names]
-        declared = file.declared([values, *extras])
-        if "classes" in extras and (len(shape := declared["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
+        headers = file.headers([values, *extras])
+        if "classes" in extras and (len(shape := headers["classes"].shape) != 1 or shape[0] > MOST_CLASSES):
             raise DataError(f"{path}: classes of shape {shape}; must be a list of {len(data.classes)} names")
-        _check_shape(declared[values], data, subject)
+        _check_shape(headers[values], data, subject)
         if ROW in extras:
-            _check_numbers(declared[ROW], declared[values].shape[0], subject)
-        arrays = file.read(declared)
+            _check_numbers(headers[ROW], headers[values].shape[0], subject)
+        arrays = file.read(headers)
     classes = arrays["classes"].tolist() if "classes" in extras else None
     return arrays[values], classes, named[0] if named else None, arrays.get(ROW)
 
