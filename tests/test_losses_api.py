@@ -14,10 +14,11 @@ from conftest import answered
 from distill import DistillationLoss, EnsembleDistiller, ProgressiveDistiller, kl_divergence, softmax
 from distill.config.schema import Term
 from distill.nn import features, losses, ops
+from distill.nn.mlp import MLP
 from distill.nn.vector import Array
 from distill.train import outputs
-from distill.train.adapters import adapters
-from distill.train.outputs import Answers
+from distill.train.adapters import make_adapters
+from distill.train.outputs import TeacherOutputs
 from loss_cases import GOLDEN, assert_close, assert_slope
 
 STUDENT, TEACHER, LABELS = GOLDEN["fixture"].values()
@@ -242,7 +243,7 @@ def test_an_ensembles_targets_are_the_weighted_mean_that_its_name_says(how: str)
     # The same function gives a term of the configuration what its teachers say together.
     names = dict(zip("ab", members[:2], strict=True))
     term = Term("response", 1.0, (("a", 0.25), ("b", 0.75)), {"temperature": 2.0, "combine": how})
-    expected = ops.softmax(outputs.said(term, answered(names), slice(None)), 2.0)
+    expected = ops.softmax(outputs.teacher_logits(term, answered(names), slice(None)), 2.0)
     np.testing.assert_array_equal(EnsembleDistiller([1, 3], 2, how).combine(members[:2]), expected)
 
 
@@ -299,8 +300,8 @@ def test_adapters_start_with_a_variance_of_one_over_the_width_by_the_seed_as_in_
         assert progress.adapters[pair][:, :-1].mean() == pytest.approx(0, abs=0.05 / width**0.5)
     term, progress = Term("hint", 1.0, (("t", 1.0),), {"layers": ((1, 1),)}), ProgressiveDistiller()
     progress.distill_layer(normal(6, 3), normal(6, 5))
-    teachers = {"t": Answers(normal(6, 2), {1: normal(6, 5)}, np.arange(6), 1)}
-    made = adapters([term], teachers, (4, 3, 2), np.random.default_rng(0))
+    teachers = {"t": TeacherOutputs(normal(6, 2), {1: normal(6, 5)}, np.arange(6), 1)}
+    made = make_adapters([term], teachers, MLP((4, 3, 2)), np.random.default_rng(0))
     np.testing.assert_allclose(made["t.1-1"], progress.adapters[0], rtol=1e-6)
 
 

@@ -21,7 +21,7 @@ def run(name: str, size: int, options: dict[str, float], *, backwards: bool = Fa
     """Return the weights after five steps, updated piece by piece as training does it."""
     weights, gradient = np.linspace(-1, 1, size, dtype=dtype), np.empty(size, dtype)
     parts = [(weights[piece], gradient[piece]) for piece in optim.pieces(0, size)]
-    update = optim.OPTIMIZERS[name](parts, **options)
+    update = optim.OPTIMIZERS[name](parts, **options).update
     for step, rate in enumerate(RATES):
         gradient[...] = gradients(size)[step]
         for i in sorted(range(len(parts)), reverse=backwards):

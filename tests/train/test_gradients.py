@@ -6,17 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import answered
+from conftest import answered, network_of, state_of
 from distill import config
 from distill.config.schema import Term
 from distill.nn import mlp
 from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
+from distill.nn.mlp import MLP
 from distill.nn.vector import Array, Vector
 from distill.train import loop
-from distill.train.adapters import adapters
+from distill.train.adapters import make_adapters
 from distill.train.objective import Objective
-from distill.train.outputs import Answers
+from distill.train.outputs import TeacherOutputs
 from distill.train.threads import team_of
 from loss_cases import assert_slope
 
@@ -35,9 +36,9 @@ def normal(*shape: int, seed: int = 1) -> Array:
 
 def network(sizes: Sequence[int], stack: tuple[int, ...] = ()) -> Vector:
     """Return random weights, biases too; every network of a stack has its mask."""
-    weights = Vector(mlp.shapes(sizes), np.float64, stack=stack)
+    weights = Vector(MLP(tuple(sizes)).shapes, np.float64, stack=stack)
     for seed, member in enumerate(weights.networks(), start=1):
-        mlp.initialise(member, np.random.default_rng(seed))
+        MLP(tuple(sizes)).initialise(member, np.random.default_rng(seed))
     weights.flat += 0.1 * normal(*weights.flat.shape)
     return weights
 
@@ -48,10 +49,10 @@ def step(
     """Return the losses (R,) of one step of the loop over all rows from the weights `flat`, their gradient, and that of
     the first network's adapters `maps`."""
     moved, turned = Vector(weights.shapes, flat=flat.copy()), maps.flat.copy() if maps else np.zeros(0)
-    extras = loop.Extras(adapters=[Vector(maps.shapes, flat=turned), Vector({})]) if maps else loop.Extras()
+    state = state_of(moved, np.random.default_rng(0), [Vector(maps.shapes, flat=turned), Vector({})] if maps else ())
     with team_of(3 if loop.SHARED_WORK == 0 else 1, paced=False) as team:
         plan = replace(PLAIN, batch_size=len(x))
-        ((losses, rows),) = loop.steps(moved, x, objective, plan, np.random.default_rng(0), team, extras)
+        ((losses, rows),) = loop.steps(network_of(moved), state, x, objective, plan, team)
     assert (losses.shape[0], rows) == (1, len(x))
     return losses[0], flat - moved.flat, (maps.flat if maps else turned) - turned
 
@@ -73,8 +74,9 @@ def check(weights: Vector, x: Array, objective: Objective) -> None:
 def share_steps(monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
     """Make every step one that threads share: its rows in groups of about 5, its weights in blocks of about 20."""
     if shared:
-        for name, value in (("SHARED_WORK", 0), ("SHARD_ROWS", 5), ("SHARED_NUMBERS", 20)):
-            monkeypatch.setattr(loop, name, value)
+        monkeypatch.setattr(loop, "SHARED_WORK", 0)
+        monkeypatch.setattr(mlp, "SHARD_ROWS", 5)
+        monkeypatch.setattr(mlp, "SHARED_NUMBERS", 20)
 
 
 # Every two of: terms, hidden layers, one network or two, batch size, shared or not.
@@ -134,10 +136,12 @@ def test_terms_that_cannot_be_precomputed_and_their_adapters(
     n = 32 if shared else 4 + 28 * (list(PER_BATCH).index(name) % 2)
     terms, sizes, x, weights = PER_BATCH[name], (6, 8, 5, 4), normal(n, 6, seed=2), network((6, 8, 5, 4), (2,))
     layers = {0: x, 1: np.abs(normal(n, 7, seed=5)), 2: np.abs(normal(n, 5, seed=6))}
-    answers = {to: Answers(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, to in enumerate("tu", start=3)}
+    answers = {
+        to: TeacherOutputs(normal(n, 4, seed=seed), layers, np.arange(n), 2) for seed, to in enumerate("tu", start=3)
+    }
     lists = [terms, terms if name == "peers" else (LABELS,)]
     objective = Objective(lists, np.arange(n) % 4, answers, 4, np.float64, peers=(0, 1))
-    maps = adapters([term for term in terms if term.layered], answers, sizes, np.random.default_rng(9))
+    maps = make_adapters([term for term in terms if term.layered], answers, MLP(sizes), np.random.default_rng(9))
     maps = Vector(maps.shapes, flat=maps.flat.astype(np.float64))
     mask = np.array([[1], [0]])
 

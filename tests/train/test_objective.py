@@ -14,7 +14,7 @@ from distill.config.schema import LABELS_ONLY, Term
 from distill.nn.losses import LOSSES
 from distill.nn.vector import Array
 from distill.train import objective as module
-from distill.train.objective import WEIGHT_SCHEDULES, Fold, Objective
+from distill.train.objective import WEIGHT_SCHEDULES, Objective, PrecomputedBatches
 
 CLASSES, ROWS = 5, 40
 Terms = Sequence[Term]
@@ -58,17 +58,17 @@ def run(
     cuts, in a second round, at this share of the epochs: what is made once must keep nothing of the round before."""
     batches, *shape = z.shape
     now, d, gradients = np.empty(shape, z.dtype), np.full(shape, np.nan, z.dtype), np.empty_like(z)
-    fold = Fold(objective, batches, shape[-1])
-    shards = [fold.gradient(now, d, slice(*edge)) for edge in pairwise([0, *cuts, shape[-1]])]
+    batch = PrecomputedBatches(objective, batches, shape[-1])
+    shards = [batch.gradient(now, d, slice(*edge)) for edge in pairwise([0, *cuts, shape[-1]])]
     for numbers, order, share_now in ((logits(*z.shape, seed=9), rows[::-1], 0.0), (z, rows, share)):
         objective.advance(share_now)
-        fold.load(order)
+        batch.load(order)
         for i in range(batches):
             now[...] = numbers[i]
             for shard in reversed(shards):  # in any order, as threads take them
                 shard(i)
             gradients[i] = d
-        losses = fold.losses()
+        losses = batch.losses()
     return losses, gradients
 
 
