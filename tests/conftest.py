@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import distill
-from distill.data import Rows
+from distill.data.rows import Rows
 from distill.nn.mlp import MLP
 from distill.nn.vector import Array, Vector
 from distill.train.outputs import TeacherOutputs

@@ -26,8 +26,9 @@ import distill
 from conftest import SMALL, blobs, held
 from distill import config, data
 from distill.config.schema import Term
-from distill.data import Data, Rows, Scaling
 from distill.data.ondisk import DiskArray
+from distill.data.rows import Data, Rows
+from distill.data.scaling import Scaling
 from distill.errors import DataError, OutputError
 from distill.model import Model
 from distill.nn.ops import softmax

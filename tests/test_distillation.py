@@ -13,7 +13,7 @@ from conftest import held, network_of, small
 from distill import config, data
 from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term, layer_pairs, stages_of
 from distill.config.terms import LOSS_TRAITS
-from distill.data import Data, Rows
+from distill.data.rows import Data, Rows
 from distill.nn.features import FEATURES, SAME_UNITS
 from distill.nn.losses import LOSSES
 from distill.nn.mlp import MLP

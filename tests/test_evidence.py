@@ -21,7 +21,7 @@ import distill
 from conftest import SMALL, held, small
 from distill import cli, config, data, pipeline, student
 from distill.config.schema import LABELS_ONLY, stages_of
-from distill.data import Rows
+from distill.data.rows import Rows
 from distill.nn import metrics
 from distill.nn.losses import cross_entropy
 from distill.nn.vector import Array

@@ -56,9 +56,9 @@ def imports(path: Path, *, everywhere: bool = True, whole: bool = True) -> set[s
 
 def uses() -> dict[str, set[str]]:
     """The modules below `distill` that each of them imports."""
-    known = modules()
-    found = {name: {used.removeprefix("distill.") for used in imports(path)} for name, path in known.items()}
-    return {name: {used for used in some if used in known and used != name} for name, some in found.items()}
+    files = {name: path for name, path in modules().items() if path.stem != "__init__"}
+    imported = {name: {used.removeprefix("distill.") for used in imports(path)} for name, path in files.items()}
+    return {name: {used for used in names if used in files and used != name} for name, names in imported.items()}
 
 
 def test_a_folder_imports_only_from_those_below_it() -> None:
@@ -74,8 +74,18 @@ def test_a_folder_imports_only_from_those_below_it() -> None:
     assert not upwards
 
 
-def test_no_two_modules_import_each_other() -> None:
+def test_no_two_modules_import_each_other_and_none_a_package() -> None:
     list(TopologicalSorter(uses()).static_order())
+    packages = {name for name, path in modules().items() if path.stem == "__init__"} | {"nn"}
+    through_package = {
+        f"{name} imports {used}"
+        for name, path in modules().items()
+        if path.stem != "__init__"
+        for used in imports(path, whole=False)
+        if used.removeprefix("distill.").rpartition(".")[0] in packages
+        and used.removeprefix("distill.") not in modules()
+    }
+    assert not through_package, "import from the file that defines it"
 
 
 @pytest.mark.parametrize("name", sorted(name for name in modules() if name.startswith(LIGHT)))

@@ -15,7 +15,7 @@ import distill
 from conftest import SMALL, blobs
 from distill import cli, data
 from distill.config.load import load as load_config
-from distill.data import Scaling
+from distill.data.scaling import Scaling
 from distill.nn.mlp import MLP
 from distill.nn.vector import Vector
 from distill.system.files import read_header, write_model

@@ -24,8 +24,8 @@ import distill
 from conftest import SMALL, blobs
 from distill import config, data
 from distill.config.schema import DataPlan, Output
-from distill.data import Data, Rows
 from distill.data.labels import difference
+from distill.data.rows import Data, Rows
 from distill.errors import DataError, DistillError
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array

@@ -17,7 +17,7 @@ import distill
 from conftest import SMALL, held, network_of
 from distill import cli, config, data
 from distill.config.schema import LABELS_ONLY, Config, Output, Stage, StudentPlan, Term, layer_pairs
-from distill.data import Data
+from distill.data.rows import Data
 from distill.model import ADAPTER
 from distill.nn import optim
 from distill.nn.mlp import MLP

@@ -23,7 +23,7 @@ from conftest import SMALL, blobs, network_of, small
 from distill import config, data
 from distill.config.schema import Config, DataPlan, Output
 from distill.config.terms import OPTIONS
-from distill.data import Data
+from distill.data.rows import Data
 from distill.errors import ConfigError, DataError, DistillError
 from distill.model import Model
 from distill.nn.ops import combine, softmax

@@ -13,7 +13,7 @@ import distill
 from conftest import SMALL, answered, network_of, small, state_of
 from distill import config, data
 from distill.config.schema import LABELS_ONLY, StudentPlan, Term, Training, stages_of
-from distill.data import Data, Rows
+from distill.data.rows import Data, Rows
 from distill.nn import mlp, optim
 from distill.nn.mlp import MLP
 from distill.nn.network import Network

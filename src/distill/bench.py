@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from distill.config.schema import LABELS_ONLY, Config, Term, Training, stages_of, teacher_weights
-from distill.data import Data
+from distill.data.rows import Data
 from distill.data.table import locate
 from distill.model import load_model, network_for
 from distill.nn.blas import one_thread

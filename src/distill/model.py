@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from distill.config.families import FAMILIES, USUAL
 from distill.config.schema import Training
-from distill.data import Data, Scaling
-from distill.data.scaling import SCALES
+from distill.data.rows import Data
+from distill.data.scaling import SCALES, Scaling
 from distill.errors import DataError
 from distill.nn.network import Network
 from distill.nn.ops import log_softmax
@@ -117,7 +117,7 @@ def family(name: str) -> type[Network]:
 
 def network_for(training: Training, data: Data) -> Network:
     """Return the network that a plan describes, between the data's features and classes."""
-    return family(USUAL).build(data.features, training.hidden, len(data.classes))
+    return family(training.network).build(data.features, training.hidden, len(data.classes))
 
 
 def model_of(network: Network, weights: Vector, data: Data) -> Model:

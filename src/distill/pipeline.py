@@ -8,11 +8,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from distill import data as rows
 from distill.config.dump import as_dict
 from distill.config.load import load
 from distill.config.schema import Config, Output, teacher_weights
-from distill.data import Data
+from distill.data.load import split
+from distill.data.rows import Data
+from distill.data.source import read
 from distill.data.table import Source
 from distill.errors import ConfigError, DistillError, OutputError
 from distill.report import paths
@@ -65,17 +66,17 @@ def run(
         make_folder(Path(plan.performance.cache))
     if warning := replacement_warning(plan):
         log.warning(warning)
-    threads, table = environment.threads(plan.performance.threads), rows.read(plan.data)
+    threads, table = environment.threads(plan.performance.threads), read(plan.data)
     seeds = [plan.distillation.random_seed + i for i in range(plan.evidence.seeds)]
     failed: dict[int, DistillError] = {}
     data = first_that_runs(seeds, failed, lambda seed: load_data(plan, seed, table))
     examine(plan, data, objects)  # before the record, which clears what an interrupted run left
-    split = {seeds[0]: data}
+    loaded = {seeds[0]: data}
     with Record(plan, on_epoch) as record:
 
         def first_experiment(seed: int) -> Experiment:
             record.restart()
-            shared = data if plan.evidence.share_teacher else split.pop(seed, None)
+            shared = data if plan.evidence.share_teacher else loaded.pop(seed, None)
             run = Run(seed, record.record_epoch, threads)
             return experiment(plan, shared or load_data(plan, seed, table), run, record, objects)
 
@@ -211,6 +212,6 @@ def _asked_per_batch(plan: Config) -> str:
 def load_data(plan: Config, seed: int | None = None, source: Source | None = None) -> Data:
     """Return the rows of a plan under one seed, its own where none is given: split, scaled, each with its number in the
     file. They are read unless `source` has them. Raises DataError."""
-    short, source = plan.distillation, source or rows.read(plan.data)
+    short, source = plan.distillation, source or read(plan.data)
     seed = short.random_seed if seed is None else seed
-    return rows.split(source, plan.data, short.train_ratio, short.max_samples, seed)
+    return split(source, plan.data, short.train_ratio, short.max_samples, seed)

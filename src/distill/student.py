@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term
-from distill.data import Data
+from distill.data.rows import Data
 from distill.data.split import stratified
 from distill.system.rng import stream
 from distill.train.fit import Run, Trained, fit

@@ -74,12 +74,12 @@ def bench(args: argparse.Namespace) -> None:
 def predict(args: argparse.Namespace) -> None:
     """Write the classes and probabilities of new rows."""
     model, rows = _load_model_and_rows(args, label=None)
-    from distill import data
+    from distill.data.source import locate
     from distill.report import paths, table
     from distill.system import files
 
     if output := output_file(args.output):
-        files.check_writable(output, [args.model, *paths.files_in(data.locate(args.data))])
+        files.check_writable(output, [args.model, *paths.files_in(locate(args.data))])
     text = table.predictions_csv(model.classes, model.predict_proba(rows.x))
     _print_notes(rows)
     write_output(args.output or STDOUT, text)
@@ -89,13 +89,13 @@ def evaluate(args: argparse.Namespace) -> None:
     """Print a model's accuracy and cross-entropy on labelled rows."""
     is_index = re.fullmatch("-?[0-9]{1,9}", args.label or "")
     model, rows = _load_model_and_rows(args, int(args.label) if is_index else args.label)
-    from distill import data
+    from distill.data.classes import class_numbers
     from distill.nn import metrics
     from distill.report import table
 
     if rows.y is None:
         raise DataError(f"{args.data}: has no labels to judge by; add them, or name their column with --label")
-    labels, logits = data.class_numbers(rows, model.classes), model.logits(rows.x)
+    labels, logits = class_numbers(rows, model.classes), model.logits(rows.x)
     figures = {
         "rows": len(labels),
         "accuracy": metrics.accuracy(logits, labels),
@@ -144,11 +144,11 @@ def _load_plan(args: argparse.Namespace) -> "Config":
 def _load_model_and_rows(args: argparse.Namespace, label: int | str | None) -> "tuple[Model, Table]":
     environment.threads()  # reports an invalid variable before anything is read
     environment.limit_blas_threads()
-    from distill import data
+    from distill.data.new_rows import read_new
     from distill.model import load_model
 
     model = load_model(args.model)
-    return model, data.read_new(args.data, model.scaling, model.names, model.label, label, model.dropped)
+    return model, read_new(args.data, model.scaling, model.names, model.label, label, model.dropped)
 
 
 def _print_figures(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from distill.config.families import USUAL
 from distill.config.schema import LABELS_ONLY, Config, TeacherPlan, Term, Training, rules_of, stages_of
 from distill.config.yaml_nodes import scalar
 
@@ -12,7 +13,8 @@ def as_dict(config: Config) -> dict[str, Any]:
     """Return the plan as plain values in the long spelling; `load` of it gives an equal Config."""
     values: dict[str, Any] = _plain(asdict(config))
     values["teachers"] = {name: _teacher(plan, values["teachers"][name]) for name, plan in config.teachers.items()}
-    student, stages = values["student"], config.student.stages
+    values["student"] = student = _without_usual_network(values["student"])
+    stages = config.student.stages
     del student["stages"]
     if stages == stages_of(config.student, config.student.terms):
         student["terms"] = list(map(_term, config.student.terms))
@@ -26,6 +28,10 @@ def as_dict(config: Config) -> dict[str, Any]:
     return values
 
 
+def _without_usual_network(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if (name, value) != ("network", USUAL)}
+
+
 def _plain(value: Any) -> Any:
     """Return the same value made of dicts and lists only."""
     if isinstance(value, Mapping):
@@ -36,7 +42,7 @@ def _plain(value: Any) -> Any:
 def _teacher(plan: TeacherPlan, values: dict[str, Any]) -> dict[str, Any]:
     if plan.origin != "trained":
         return {plan.origin: values[plan.origin]} | ({"kind": plan.kind} if plan.origin == "predictions" else {})
-    training = {name: values[name] for name in rules_of(Training)}
+    training = _without_usual_network({name: values[name] for name in rules_of(Training)})
     return training | ({} if plan.terms == LABELS_ONLY else {"terms": list(map(_term, plan.terms))})
 
 

@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from distill.config.families import USUAL
 from distill.config.objectives import Shares, TermScope, check_teachers_exist, hinton_terms, read_terms
 from distill.config.reader import ABSENT, Reading, read_entries, read_items, read_value, read_values
 from distill.config.rules import describe
 from distill.config.schema import (
+    INHERITED,
     LABELS_ONLY,
     ORIGINS,
     PEERS,
@@ -86,7 +88,7 @@ def _teacher_from_elsewhere(
         if name not in allowed:
             what = f"does not act on a teacher that comes from {origin}; remove it"
             reading.faults.add(entry.where, f"{path}.{name}", what)
-    training: dict[str, Any] = dict.fromkeys(rules_of(Training)) | {"hidden": (), "epochs": 0}
+    training: dict[str, Any] = dict.fromkeys(rules_of(Training)) | {"hidden": (), "epochs": 0, "network": USUAL}
     return TeacherPlan(**(training | values))
 
 
@@ -189,7 +191,8 @@ def _read_training(
     Every stage replaces the `replaced` keys, so that those of the short spelling do not count as used.
     """
     role = "teacher" if kind is TeacherPlan else "student"
-    short_keys = {name: f"{role}_{name}" if name in ("hidden", "epochs") else name for name in rules_of(Training)}
+    names = [field.name for field in fields(Training) if field.default == INHERITED]
+    short_keys = {name: f"{role}_{name}" if name in ("hidden", "epochs") else name for name in names}
     inherited = {name: getattr(reading.short, short) for name, short in short_keys.items() if name not in values}
     reading.used_short_keys.update(short_keys[name] for name in inherited if name not in replaced)
     plan = kind(**(inherited | values))

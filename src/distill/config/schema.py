@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
+from distill.config.families import FAMILIES, USUAL
 from distill.config.rules import (
     AUTO,
     BOOLEAN,
@@ -34,6 +35,7 @@ def key(default: Any, rule: Rule) -> Any:
     return field(default=default, metadata={"rule": rule})
 
 
+FAMILY = Rule(f"one of {', '.join(FAMILIES)}", lambda v: type(v) is str and v in FAMILIES)
 HIDDEN = layers()
 EPOCHS = whole(0, 1_000_000)
 LEARNING_RATE = number(0, 1000, above=True)
@@ -113,6 +115,7 @@ class Training:
     weight_decay: float = key(INHERITED, WEIGHT_DECAY)
     clip: float | None = key(INHERITED, CLIP)
     patience: int | None = key(INHERITED, PATIENCE)
+    network: str = key(USUAL, FAMILY)
 
 
 @dataclass(frozen=True)

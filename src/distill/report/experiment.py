@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.config.schema import Config, teacher_weights
-from distill.data import Data
+from distill.data.rows import Data
 from distill.nn import metrics
 from distill.nn.ops import combine
 from distill.nn.vector import Array

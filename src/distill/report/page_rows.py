@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from distill import data as rows
 from distill.config.schema import Config
-from distill.data import Data
+from distill.data.load import load as load_data
+from distill.data.rows import Data
+from distill.data.source import locate
 from distill.data.table import once_only
 from distill.errors import DataError
 from distill.model import load_model
@@ -58,10 +59,10 @@ def _load_data(plan: Config, results: Mapping[str, Any]) -> Data:
     """Return the data of the run's first seed. Raises DataError if they are not the same any more."""
     settings = plan.distillation
     for name in (plan.data.source, plan.data.test):
-        if name and once_only(rows.locate(name)):
+        if name and once_only(locate(name)):
             raise DataError(f"{name}: could be read only once")
     seed = settings.random_seed if plan.evidence.share_teacher else results["seeds"][0]["seed"]
-    data = rows.load(plan.data, settings.train_ratio, settings.max_samples, seed)
+    data = load_data(plan.data, settings.train_ratio, settings.max_samples, seed)
     if data.fingerprint() != results["data"]["sha256"]:
         raise DataError(f"{plan.data.source}: its rows are no longer those of the run")
     return data

@@ -7,8 +7,8 @@ read, or end a run after its training, is refused before anything is touched.
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from distill import data
 from distill.config.schema import Config
+from distill.data.source import locate as locate_data
 from distill.data.table import locate
 from distill.errors import DataError, OutputError
 from distill.report.plan_origin import describe_other_plans, is_default_folder, is_unedited_copy, other_plans
@@ -57,7 +57,7 @@ def _check_other_plans(plan: Config) -> None:
 def input_files(plan: Config) -> dict[str, list[Path]]:
     """Return every file that a run of the plan reads, by the key that names it. Raises DataError if one is missing."""
     sources = {"data.source": plan.data.source, "data.test": plan.data.test}
-    files = {key: files_in(data.locate(name)) for key, name in sources.items() if name}
+    files = {key: files_in(locate_data(name)) for key, name in sources.items() if name}
     for name, teacher in plan.teachers.items():
         for key, path in (("load", teacher.load), ("predictions", teacher.predictions)):
             if path:

@@ -13,7 +13,7 @@ import yaml
 
 from distill.config.dump import as_dict
 from distill.config.schema import Config, stages_of
-from distill.data import Data
+from distill.data.rows import Data
 from distill.model import Model
 from distill.nn import blas, metrics
 from distill.nn.ops import combine, log_softmax

@@ -8,7 +8,7 @@ from typing import Any
 
 from distill.config.dump import dump
 from distill.config.schema import LABELS_ONLY, Config, stages_of, teacher_weights
-from distill.data import Data
+from distill.data.rows import Data
 from distill.model import network_for
 from distill.nn.network import Network
 from distill.nn.vector import Array

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from distill.config.schema import Config, Stage, layer_pairs
-from distill.data import Rows
+from distill.data.rows import Rows
 from distill.errors import DataError
 from distill.nn.vector import Array
 from distill.teacher.cache import cache_outputs

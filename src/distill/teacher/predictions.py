@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from distill.data import Data, csvfile, spelled
-from distill.data.labels import difference, listing
+from distill.data import csvfile
+from distill.data.labels import difference, listing, spelled
+from distill.data.rows import Data
 from distill.data.sheet import PLAIN_NUMBER, read_sheet
 from distill.data.table import Declared, locate, once_only
 from distill.errors import DataError

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from distill.config.schema import Config, TeacherPlan
-from distill.data import Data
 from distill.data.labels import listing
+from distill.data.rows import Data
 from distill.errors import DistillError
 from distill.nn import metrics
 from distill.nn.vector import Array

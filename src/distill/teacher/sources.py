@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from distill.config.schema import Config, TeacherPlan, stages_of, teacher_weights
-from distill.data import Data
 from distill.data.labels import listing, normal
+from distill.data.rows import Data
 from distill.data.table import locate
 from distill.errors import DataError
 from distill.model import Model, load_model, reordered

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.data import Rows
+from distill.data.rows import Rows
 from distill.data.scaling import BLOCK_NUMBERS
 from distill.model import Model
 from distill.nn.network import EVALUATION_ROWS

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from distill.config.schema import Stage, Training, in_stage
-from distill.data import Data, Rows
+from distill.data.rows import Data, Rows
 from distill.errors import DivergedError
 from distill.model import Model, model_of, network_for
 from distill.nn import metrics
