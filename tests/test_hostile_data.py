@@ -237,7 +237,8 @@ def test_a_file_that_is_another_kind_is_called_by_it(kind: str, name: str) -> No
     raw, do = FOREIGN[kind]
     write(name, gzip.compress(raw) if name.endswith(".gz") else raw)
     answer = ask_model("predict", "rows.csv", name) if name == "m.npz" else check(name)
-    assert_refused(answer, f"{name}: is {kind} … {do}")
+    advice = f"not a model file of distill: it is {kind}" if name == "m.npz" else f"is {kind} … {do}"
+    assert_refused(answer, f"{name}: {advice}")
 
 
 @pytest.mark.parametrize(

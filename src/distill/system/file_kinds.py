@@ -66,9 +66,15 @@ def foreign(raw: bytes, name: str) -> str | None:
 
 def refuse_foreign(path: Path, expected: bytes) -> None:
     """Raise DataError where a file that could not be read does not begin as it should, and its bytes tell why."""
+    if what := told_by_bytes(path, expected):
+        raise DataError(f"{path}: {what}")
+
+
+def told_by_bytes(path: Path, expected: bytes) -> str | None:
+    """As `foreign`, of a file that does not begin as it should."""
     with suppress(OSError):
         if path.is_file():  # a pipe would have us wait
             with path.open("rb") as file:
                 raw = file.read(4096)
-            if not raw.startswith(expected) and (what := foreign(raw, path.name)):
-                raise DataError(f"{path}: {what}")
+            return None if raw.startswith(expected) else foreign(raw, path.name)
+    return None

@@ -15,7 +15,7 @@ import numpy as np
 
 from distill.errors import DataError, OutputError
 from distill.system.arrays import HEADER
-from distill.system.file_kinds import ZIP, refuse_foreign
+from distill.system.file_kinds import ZIP, told_by_bytes
 
 HEADER_BYTES = 100_000_000  # at most, which holds a million names
 MOST_LINKS = 40  # on the way to a file, as the system allows
@@ -136,8 +136,9 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read: {error.strerror or error}; give a teacher.npz or student.npz"
         ) from None
     except Exception as error:  # as in open_npz
-        refuse_foreign(path, ZIP)
-        raise DataError(f"{path}: not a model file of distill: {error}; give a teacher.npz or student.npz") from None
+        what = told_by_bytes(path, ZIP)
+        reason = f"it {what.partition(';')[0]}" if what else error
+        raise DataError(f"{path}: not a model file of distill: {reason}; give a teacher.npz or student.npz") from None
     if not isinstance(header, dict):
         raise DataError(
             f"{path}: not a model file of distill: its header is no mapping; give a teacher.npz or student.npz"
