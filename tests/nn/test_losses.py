@@ -68,6 +68,14 @@ def test_values_and_gradients_are_those_of_automatic_differentiation(kind: str, 
         assert_close((case, side), result, (row["value"], row["gradient"]), rtol=1e-10, atol=1e-13)
 
 
+def test_members_far_apart_and_tiny_shares_are_combined_without_loss() -> None:
+    """A share that float32 takes for 0 has a logarithm all the same."""
+    members = [np.array([[1000.0, 0, 0]], np.float32), np.array([[0, 1000.0, 0]], np.float32)]
+    result = combine(members, [1 - 1e-60, 1e-60], "probabilities", 2.0)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, [[0, 2 * np.log(1e-60), -1000]], rtol=1e-6, atol=1e-4)
+
+
 def test_the_gradient_is_that_of_central_differences() -> None:
     """Rounding leaves 1e-10 or so where there is no slope at all, as for DIST by class in a batch of two."""
     for case, n in product(CASES, (1, 2, 3, 32)):
