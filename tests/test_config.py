@@ -389,6 +389,7 @@ def test_no_key_is_without_a_test_of_its_effect() -> None:
     }
     tested |= {"logging.level", "logging.file", "output.folder", "student.unlabelled"}
     tested |= {"evidence.share_teacher", "evidence.workers", "distillation.weak_teacher"}
+    tested |= {"teachers.teacher.network", "student.network"}  # tests/test_families.py
     tested |= {"performance.cache"} | {f"teachers.teacher.{key}" for key in ELSEWHERE}  # tests/test_teachers.py
     keys = {f"{section}.{key}" for section, kind in SECTIONS.items() for key in rules_of(kind)}
     keys |= {f"teachers.teacher.{key}" for key in rules_of(TeacherPlan)} | {

@@ -18,14 +18,15 @@ GRACE_SECONDS = 10.0  # for closing files and ending workers after a signal
 class Signals:
     """Raise Stopped for the first signal of STOPPED_BY.
 
-    Further signals are ignored while files are closed and workers are ended. After GRACE_SECONDS they count again, in
-    case the program does not come to its end.
+    Further signals are ignored while files are closed and workers are ended. After GRACE_SECONDS the signal is sent once
+    more, and others count again, in case a library caught Stopped or the program does not come to its end.
     """
 
     def __init__(self) -> None:
         self.number, self.raised_at, self.active = 0, -math.inf, True
         self.previous_handlers: dict[int, Any] = {}
         self.previous_hook = sys.unraisablehook
+        self.reminder: Timer | None = None
 
     def install(self) -> None:
         """Handle signals from now on."""
@@ -40,6 +41,8 @@ class Signals:
     def release(self, *, restore: bool) -> None:
         """Raise nothing from now on; with `restore`, give signals back to their previous handlers."""
         self.active = False
+        if self.reminder:
+            self.reminder.cancel()
         if restore:
             self._restore()
 
@@ -52,6 +55,9 @@ class Signals:
         within_grace = time.monotonic() - self.raised_at <= GRACE_SECONDS
         if self.active and not within_grace:
             self.number, self.raised_at = self.number or number, time.monotonic()
+            self.reminder = Timer(GRACE_SECONDS + 0.1, os.kill, (os.getpid(), self.number))
+            self.reminder.daemon = True
+            self.reminder.start()
             raise Stopped(self.number)
         if self.number and not within_grace:  # a program that went on after `main`, or does not come to its end
             self._restore()
