@@ -29,6 +29,7 @@ from distill.config.schema import Term
 from distill.data.ondisk import DiskArray
 from distill.data.rows import Data, Rows
 from distill.data.scaling import Scaling
+from distill.data.source import DIGITS
 from distill.errors import DataError, OutputError
 from distill.model import Model
 from distill.nn.ops import softmax
@@ -163,7 +164,7 @@ PLANS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_where_answers_are_kept_changes_no_bit(plan: str, trained: Model) -> None:
-    with np.load(data.DIGITS) as file:
+    with np.load(DIGITS) as file:
         np.save("said.npy", trained.logits(file["X"].reshape(1797, 64)))
     whole = SMALL | PLANS[plan]
     runs = [distill.run(whole | other) for other in ({}, ON_DISK, CACHED, CACHED | ON_DISK)]
@@ -662,7 +663,7 @@ def test_a_term_hears_the_weighted_mean_of_its_teachers(
 
 
 def test_predictions_are_kept_by_what_they_say(trained: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    with np.load(data.DIGITS) as file:
+    with np.load(DIGITS) as file:
         z = trained.logits(file["X"].reshape(1797, 64))
     np.save("said.npy", z)
     plan = SMALL | {"teachers": {"said": {"predictions": "said.npy"}}} | CACHED

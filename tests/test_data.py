@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from conftest import blobs, held
 from distill import config, data
 from distill.data.scaling import Scaling, fit
+from distill.data.source import DIGITS
 from distill.data.split import stratified
 from distill.errors import DataError
 from distill.nn import metrics
@@ -27,12 +28,12 @@ def load(source: str | Path, *, ratio: float = 0.8, most: int | None = None, see
 
 def test_the_embedded_digits_are_the_known_ones() -> None:
     """Row, class and pixel counts of the 1,797 test images as the UCI repository and scikit-learn give them."""
-    with np.load(data.DIGITS) as file:
+    with np.load(DIGITS) as file:
         x, y = file["X"], file["y"]
     assert (x.shape, x.dtype, int(x.min()), int(x.max()), int(x.sum())) == ((1797, 8, 8), np.uint8, 0, 16, 561_718)
     assert np.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert x[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
-    assert data.DIGITS.stat().st_size < 60_000
+    assert DIGITS.stat().st_size < 60_000
 
 
 def test_digits_load_split_and_scaled() -> None:

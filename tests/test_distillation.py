@@ -14,7 +14,7 @@ from distill import config, data
 from distill.config.schema import LABELS_ONLY, Stage, StudentPlan, Term, layer_pairs, stages_of
 from distill.config.terms import LOSS_TRAITS
 from distill.data.rows import Data, Rows
-from distill.nn.features import FEATURES, SAME_UNITS
+from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
 from distill.nn.mlp import MLP
 from distill.nn.ops import log_softmax, softmax
@@ -256,7 +256,7 @@ def made(*terms: Mapping[str, Any], hidden: Sequence[int] = NARROW) -> Vector:
 @pytest.mark.parametrize("loss", sorted(FEATURES))
 def test_an_adapter_stands_where_units_are_compared_and_widths_differ(loss: str) -> None:
     assert made({"loss": loss}, hidden=SAME).shapes == {}
-    expected = {"deep.1-1": (24, 13), "deep.2-2": (16, 11)} if loss in SAME_UNITS else {}
+    expected = {"deep.1-1": (24, 13), "deep.2-2": (16, 11)} if LOSS_TRAITS[loss].same_units else {}
     assert made({"loss": loss}).shapes == expected
     assert made({"loss": loss}, hidden=[24, 10]).shapes == {k: v for k, v in expected.items() if k == "deep.2-2"}
 
@@ -379,7 +379,7 @@ def textbook_step(
         pairs = layer_pairs(term.options["layers"], answers[name].depth, len(w) - 1)
         for t, s in pairs if weight else ():
             theirs, ours, part = answers[name].layers[t][batch].astype(np.float64), h[s], weight / len(pairs)
-            via = maps.get(f"{name}.{t}-{s}") if term.loss in SAME_UNITS else None
+            via = maps.get(f"{name}.{t}-{s}") if LOSS_TRAITS[term.loss].same_units else None
             seen = ours if via is None else ours @ via[:, :-1].T + via[:, -1]
             value, slope = FEATURES[term.loss](seen, theirs, None, **options)
             total += part * value

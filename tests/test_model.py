@@ -16,6 +16,7 @@ from conftest import SMALL, blobs
 from distill import cli, data
 from distill.config.load import load as load_config
 from distill.data.scaling import Scaling
+from distill.data.source import DIGITS
 from distill.nn.mlp import MLP
 from distill.nn.vector import Vector
 from distill.system.files import read_header, write_model
@@ -23,7 +24,7 @@ from distill.system.files import read_header, write_model
 
 @pytest.fixture(scope="module")
 def digits() -> np.ndarray:
-    with np.load(data.DIGITS) as file:
+    with np.load(DIGITS) as file:
         return np.asarray(file["X"]).reshape(-1, 64)
 
 

@@ -26,6 +26,7 @@ from distill import config, data
 from distill.config.schema import DataPlan, Output
 from distill.data.labels import difference
 from distill.data.rows import Data, Rows
+from distill.data.source import DIGITS
 from distill.errors import DataError, DistillError
 from distill.nn.ops import log_softmax, softmax
 from distill.nn.vector import Array
@@ -56,7 +57,7 @@ class Digits(NamedTuple):
 @pytest.fixture(scope="module")
 def digits(small_run: distill.Results) -> Digits:
     plan = config.load(SMALL)
-    with np.load(data.DIGITS) as file:
+    with np.load(DIGITS) as file:
         x, y = file["X"].reshape(ROWS, -1), file["y"]
     assert small_run.teacher is not None
     used = data.load(plan.data, 0.8, 200, 0)
@@ -705,7 +706,7 @@ def test_figures_of_a_teacher_that_knows_all_rows(digits: Digits) -> None:
 
 
 def raw(ids: Array) -> Array:
-    with np.load(data.DIGITS) as file:
+    with np.load(DIGITS) as file:
         x: Array = file["X"].reshape(ROWS, -1)[ids]
     return x
 

@@ -7,7 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from distill.nn.features import FEATURES, SAME_UNITS
+from distill.config.terms import LOSS_TRAITS
+from distill.nn.features import FEATURES
 from distill.nn.losses import LOSSES
 from distill.nn.ops import combine, softmax
 from distill.nn.vector import Array
@@ -198,7 +199,7 @@ def refusal(f: Callable[..., object], *arguments: Array) -> str:
 
 def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
     """Apart from the first two of each row, these are shapes that NumPy would broadcast without a word."""
-    assert set(ANY_WIDTH) == FEATURES.keys() - SAME_UNITS
+    assert set(ANY_WIDTH) == {loss for loss in FEATURES if not LOSS_TRAITS[loss].same_units}
     student, labels = np.zeros((2, 4)), np.array([0, 1])
     for case in (case for case in cases(*LOSSES) if case.loss != "cross_entropy"):
         for shape in ((2, 3), (3, 4), (1, 4), (2, 1), (4,), ()):
@@ -212,8 +213,12 @@ def test_shapes_that_do_not_fit_are_refused_with_both() -> None:
             assert refusal(case, student, student, np.zeros(shape, int)) == words, (case, shape)
     for loss, f in FEATURES.items():
         misfits = [((4, 6), shape) for shape in ((3, 6), (5, 6), (1, 6), (6,), ())]
-        misfits += [((4,), (4,)), ((4, 2, 3), (4, 2, 3)), *(((4, 6), (4, w)) for w in (1, 5, 7) if loss in SAME_UNITS)]
-        end = "one shape; an adapter makes the widths equal" if loss in SAME_UNITS else "equal rows"
+        misfits += [
+            ((4,), (4,)),
+            ((4, 2, 3), (4, 2, 3)),
+            *(((4, 6), (4, w)) for w in (1, 5, 7) if LOSS_TRAITS[loss].same_units),
+        ]
+        end = "one shape; an adapter makes the widths equal" if LOSS_TRAITS[loss].same_units else "equal rows"
         for one_side, other_side in misfits:
             words = f"student features {one_side} and teacher features {other_side} must have {end}"
             assert refusal(f, np.ones(one_side), np.ones(other_side)) == words, (loss, one_side, other_side)

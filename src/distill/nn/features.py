@@ -209,4 +209,3 @@ FEATURES: dict[str, Loss] = {
     "contrast": contrast,
     "novelty": novelty,
 }
-SAME_UNITS = frozenset({"hint", "cosine", "attention", "contrast", "novelty"})  # those that may need an adapter

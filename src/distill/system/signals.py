@@ -18,8 +18,8 @@ GRACE_SECONDS = 10.0  # for closing files and ending workers after a signal
 class Signals:
     """Raise Stopped for the first signal of STOPPED_BY.
 
-    Further signals are ignored while files are closed and workers are ended. After GRACE_SECONDS the signal is sent once
-    more, and others count again, in case a library caught Stopped or the program does not come to its end.
+    Further signals are ignored while files are closed and workers are ended. After GRACE_SECONDS the signal is sent
+    once more, and others count again, in case a library caught Stopped or the program does not come to its end.
     """
 
     def __init__(self) -> None:
